@@ -1,0 +1,167 @@
+"""Load a release and classify pictures with one of its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from typing import Literal, overload
+
+import numpy as np
+
+from catdog_hub.engine import Engine, available_cpus
+from catdog_hub.errors import ImageError
+from catdog_hub.hub import open_release
+from catdog_hub.images import ImageSource, load_pixels
+from catdog_hub.prediction import Prediction
+from catdog_hub.release import Release
+
+
+class Classifier:
+    """One stage of a release, ready to predict. Safe to share between threads."""
+
+    def __init__(self, release: Release, stage: str | None = None, *, num_threads: int | None = None) -> None:
+        """Read a stage's model.
+
+        Args:
+            release: The release.
+            stage: Name of the stage; default: the release's default stage.
+            num_threads: Threads that one prediction uses; default: the processors, at most four.
+
+        Raises:
+            StageError: The release has no such stage.
+            ReleaseError: The stage's model is missing or damaged.
+        """
+        self.release = release
+        self.stage = release.manifest.stage(stage)
+        self._engine = Engine(release.read_bytes(self.stage.files["model"]), num_threads=num_threads)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.release.manifest.labels
+
+    @overload
+    def predict(self, images: ImageSource, *, on_error: Literal["raise"] = ...) -> Prediction: ...
+
+    @overload
+    def predict(self, images: Sequence[ImageSource], *, on_error: Literal["raise"] = ...) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self, images: Sequence[ImageSource], *, on_error: Literal["return"]
+    ) -> list[Prediction | ImageError]: ...
+
+    def predict(
+        self, images: ImageSource | Sequence[ImageSource], *, on_error: Literal["raise", "return"] = "raise"
+    ) -> Prediction | list[Prediction] | list[Prediction | ImageError]:
+        """Classify one picture, or many.
+
+        Args:
+            images: A path, an `http(s)` URL, bytes, a binary file object, a Pillow image or a NumPy array
+                (see `catdog_hub.images.load_rgb`), or a list or tuple of these, or an array of shape
+                (n, height, width, 3).
+            on_error: For many pictures: `"raise"` the first `ImageError`, or `"return"` it in the place of
+                the prediction, so that one broken file does not cost the others.
+
+        Returns:
+            A `Prediction`, or a list with one entry per picture, in order.
+
+        Raises:
+            ImageError: A picture cannot be read.
+        """
+        if on_error not in {"raise", "return"}:
+            raise ValueError(f"on_error must be 'raise' or 'return'; received {on_error!r}.")
+        if isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4):
+            return self._predict_many(images, on_error)
+        return self._predict_one(images)  # type: ignore[arg-type]
+
+    def _predict_many(self, images: Sequence[ImageSource], on_error: str) -> list[Prediction | ImageError]:
+        def attempt(image: ImageSource) -> Prediction | ImageError:
+            try:
+                return self._predict_one(image)
+            except ImageError as error:
+                if on_error == "raise":
+                    raise
+                return error
+
+        # Decoding and inference both release the interpreter lock, so that threads really run side by side.
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            return list(pool.map(attempt, images))
+
+    def _predict_one(self, image: ImageSource) -> Prediction:
+        return self.predict_pixels(load_pixels(image, self.stage.input_size, self.stage.resample))
+
+    def predict_pixels(self, pixels: np.ndarray) -> Prediction:
+        """Classify a picture that already has the stage's input size.
+
+        Args:
+            pixels: `uint8` of shape (height, width, 3), RGB, as `catdog_hub.images.load_pixels` returns it.
+        """
+        outputs = self._engine(pixels)
+        logits, evidence = outputs["logits"], outputs["evidence"]
+        probabilities = softmax(logits / self.stage.temperature)
+        first, second = (int(index) for index in np.argsort(-logits, kind="stable")[:2])
+        order = np.argsort(-logits, kind="stable")
+        return Prediction(
+            label=self.labels[first],
+            confidence=float(probabilities[first]),
+            scores={self.labels[index]: float(probabilities[index]) for index in order},
+            margin=float(logits[first] - logits[second]),
+            stage=self.stage.name,
+            evidence=evidence[:, :, first] - evidence[:, :, second],
+            evidence_bias=self.stage.bias[first] - self.stage.bias[second],
+        )
+
+    def __repr__(self) -> str:
+        return f"Classifier(stage={self.stage.name!r}, labels={list(self.labels)}, release={str(self.release.root)!r})"
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of logits of shape (..., classes), computed in float64."""
+    shifted = np.exp(logits.astype(np.float64) - np.max(logits, axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def load(
+    source: str | PathLike[str] | None = None,
+    *,
+    stage: str | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    local_files_only: bool = False,
+    endpoint: str | None = None,
+    num_threads: int | None = None,
+) -> Classifier:
+    """Load a classifier.
+
+    `load()` takes the release inside the package and needs no network. `load("FOLDER")` takes one you trained,
+    `load("USER/NAME", revision="v1.0")` one from the Hugging Face Hub (needs the extra `hub`), of which only the
+    asked stage is downloaded.
+
+    Args:
+        source: `None`, a release folder, or a Hub repository `USER/NAME`.
+        stage: Name of the stage; default: the release's default stage.
+        revision: Branch, tag or commit of a Hub repository.
+        token: Hub token; default: the one that `hf auth login` stored.
+        cache_dir: Where downloads are kept; default: the Hub client's own cache.
+        local_files_only: Use the cache and no network.
+        endpoint: Address of the Hub; default: the public one, or `HF_ENDPOINT`.
+        num_threads: Threads that one prediction uses; default: the processors, at most four.
+
+    Raises:
+        SourceError: There is no such folder or repository, or it cannot be reached.
+        ReleaseError: What was found is not a sound release.
+        StageError: The release has no such stage.
+    """
+    release = open_release(
+        source,
+        stages=() if stage is None else (stage,),
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        endpoint=endpoint,
+    )
+    return Classifier(release, stage, num_threads=num_threads)

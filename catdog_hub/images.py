@@ -1,0 +1,260 @@
+"""Turn anything a user holds into an upright RGB picture.
+
+Training and prediction both go through this module: what a model sees in use is what it saw in training.
+"""
+
+from __future__ import annotations
+
+import io
+import urllib.error
+import urllib.request
+import warnings
+from contextlib import nullcontext
+from os import PathLike, fspath
+from typing import IO, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from catdog_hub.errors import ImageError
+
+ImageSource: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray"
+
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+# Endings of the files that are looked for in folders. What a file really is, its content says.
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("apng", "avif", "bmp", "dib", "gif", "ico", "jfif", "jp2", "jpe", "jpeg", "jpg", "mpo", "pbm"),
+        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+    )
+)
+
+MAX_DOWNLOAD_BYTES = 50 * 1024 * 1024
+DOWNLOAD_TIMEOUT_SECONDS = 30
+
+# Modes that Pillow converts to RGB without loss of meaning. The others are handled one by one in `_flatten`.
+_DIRECT_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_ORIENTATION_TAG = 0x0112
+
+# What Pillow's decoders raise on damaged files (seen on its own collection of broken images).
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def load_rgb(source: ImageSource, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Read a picture and return it upright, opaque and in RGB.
+
+    EXIF orientation is applied, transparency is laid on white, 16-bit and floating-point greys are scaled to
+    8 bits, and the first frame of an animation is taken.
+
+    Args:
+        source: A path, an `http(s)` URL, the bytes of an image file, a binary file object, a Pillow image (left
+            as it is), or an array of shape (height, width), (height, width, 1), (height, width, 3) or
+            (height, width, 4): `uint8` in 0..255, or floating point in 0..1.
+        at_least: Width and height that are enough for the caller. A JPEG may then be decoded at a half, a
+            quarter or an eighth of its size, as long as both sides stay at or above these.
+
+    Returns:
+        A Pillow image of mode `RGB`.
+
+    Raises:
+        ImageError: The source cannot be read as a picture; the message says which and why.
+    """
+    if isinstance(source, np.ndarray):
+        return _flatten(_from_array(source))
+    if isinstance(source, Image.Image):
+        return _decode(source, describe(source))
+    name = describe(source)
+    try:
+        stream = _open_stream(source)
+    except OSError as error:
+        raise ImageError(f"Cannot read {name}: {error.strerror or error}.") from error
+    with nullcontext(stream) if stream is source else stream as readable:  # the caller's own file stays open
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; the pixels are what counts
+                with Image.open(readable) as image:
+                    if at_least is not None and image.format in {"JPEG", "MPO"}:
+                        image.draft(image.mode, at_least)
+                    return _decode(image, name)
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, GIF, ...)."
+            ) from error
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise ImageError(f"{name} has too many pixels to be opened safely: {error}") from error
+        except ImageError:
+            raise
+        except _DECODER_ERRORS as error:
+            raise ImageError(f"{name} is damaged: {error}.") from error
+
+
+def load_pixels(source: ImageSource, size: tuple[int, int], resample: str = "bilinear") -> np.ndarray:
+    """Read a picture and stretch it to a model's input size.
+
+    Args:
+        source: As for `load_rgb`.
+        size: Height and width in pixels.
+        resample: A key of `RESAMPLING`. Pillow's filters widen when shrinking, so there is no aliasing.
+
+    Returns:
+        An array of shape (height, width, 3), `uint8` in 0..255, RGB.
+
+    Raises:
+        ImageError: The source cannot be read as a picture.
+    """
+    height, width = size
+    # Twice the target leaves the resize enough to average over: the same rule as Pillow's own `thumbnail`.
+    return fit(load_rgb(source, at_least=(2 * width, 2 * height)), size, resample)
+
+
+def fit(image: Image.Image, size: tuple[int, int], resample: str = "bilinear") -> np.ndarray:
+    """Stretch an RGB picture to (height, width) and return its pixels, `uint8` of shape (height, width, 3)."""
+    height, width = size
+    return np.asarray(image.resize((width, height), RESAMPLING[resample]))
+
+
+def describe(source: object) -> str:
+    """Name a source in an error message: its path or URL where it has one, else its type."""
+    if isinstance(source, (str, PathLike)):
+        return repr(fspath(source))
+    name = getattr(source, "filename", None) or getattr(source, "name", None)
+    if isinstance(name, str) and name:
+        return repr(name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"the {len(source)} bytes given"
+    return f"the {type(source).__name__} given"
+
+
+def is_url(source: object) -> bool:
+    """Say whether a source is an `http` or `https` URL."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def _open_stream(source: object) -> IO[bytes]:
+    if is_url(source):
+        return io.BytesIO(_download(str(source)))
+    if isinstance(source, (str, PathLike)):
+        return open(source, "rb")
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source)
+    if hasattr(source, "read"):
+        return source  # type: ignore[return-value]
+    raise ImageError(
+        f"Cannot read a picture from {type(source).__name__}. "
+        "Give a path, an http(s) URL, bytes, a file object, a Pillow image or a NumPy array."
+    )
+
+
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": "catdog-hub"})
+    try:
+        with urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response:
+            data = response.read(MAX_DOWNLOAD_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        raise ImageError(f"Cannot download {url!r}: the server answered {error.code} {error.reason}.") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"Cannot download {url!r}: {getattr(error, 'reason', error)}.") from error
+    if len(data) > MAX_DOWNLOAD_BYTES:
+        raise ImageError(
+            f"{url!r} is larger than {MAX_DOWNLOAD_BYTES // 1024**2} MB. Download it yourself and shrink it first."
+        )
+    return data
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    """Load the pixels, turn the picture upright, drop transparency."""
+    try:
+        image.load()
+        return _flatten(_upright(image))
+    except ImageError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise ImageError(f"{name} is damaged: {error}.") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
+    except _DECODER_ERRORS:  # broken metadata around sound pixels: show the picture as it is stored
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Convert any Pillow mode to RGB."""
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    if image.mode == "RGB":
+        return image
+    if image.mode in _DIRECT_MODES:
+        return image.convert("RGB")
+    if image.mode == "LAB":
+        from PIL import ImageCms  # rare, and it loads LittleCMS
+
+        transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+        converted = ImageCms.applyTransform(image, transform)
+        if converted is None:  # pragma: no cover - only with inPlace=True
+            raise ImageError("Cannot convert a LAB picture to RGB.")
+        return converted
+    if image.mode.startswith(("I", "F")):
+        return _to_eight_bits(image).convert("RGB")
+    raise ImageError(
+        f"Pictures of Pillow mode {image.mode!r} are not supported. Convert it first: image.convert('RGB')."
+    )
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale deep or floating-point grey values to 0..255.
+
+    16-bit modes have a full scale of their own. For 32-bit ones it is the smallest usual limit that holds all values.
+    """
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    limits = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
+    top = float(grey.max(initial=0.0))
+    full_scale = next((limit for limit in limits if top <= limit), top)
+    return Image.fromarray(np.clip(grey * (255.0 / full_scale) + 0.5, 0, 255).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    shape = array.shape
+    if array.ndim == 3 and shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or 0 in shape:
+        raise ImageError(
+            f"Cannot read a picture from an array of shape {shape}. Expected (height, width), (height, width, 1), "
+            "(height, width, 3) or (height, width, 4); for channels first use array.transpose(1, 2, 0)."
+        )
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise ImageError(
+                f"A floating-point array must lie in 0..1; received {array.min():.4g} to {array.max():.4g}. "
+                "For values in 0..255 use array.astype('uint8')."
+            )
+        array = (array * 255 + 0.5).astype(np.uint8)
+    elif np.issubdtype(array.dtype, np.integer):
+        if array.min() < 0 or array.max() > 255:
+            raise ImageError(f"An integer array must lie in 0..255; received {array.min()} to {array.max()}.")
+        array = array.astype(np.uint8)
+    else:
+        raise ImageError(f"Cannot read a picture from an array of type {array.dtype}. Use uint8, or floats in 0..1.")
+    return Image.fromarray(np.ascontiguousarray(array))

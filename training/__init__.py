@@ -1,0 +1,1 @@
+"""What makes a release: data, recipes, fitting, measuring, exporting and publishing."""

@@ -1,0 +1,76 @@
+"""Put finished stages together: the release's manifest, splits and pictures."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from catdog_hub.release import MANIFEST, FileRecord, Manifest, Release, StageRecord
+from training import overview
+from training.data import Pictures
+
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+
+
+def choose_default(stages: list[StageRecord], metrics: dict[str, dict[str, Any]]) -> str:
+    """Return the stage with the best validation accuracy; the earlier, simpler one of two that tie."""
+    return max(stages, key=lambda stage: metrics[stage.name]["validation"]["accuracy"]["value"]).name
+
+
+def write_release(folder: Path, stages: list[StageRecord], pictures: Pictures, seed: int) -> Release:
+    """Write what belongs to no single stage, then the manifest; return the verified release.
+
+    Args:
+        folder: The release's folder, which holds the stages' files already.
+        stages: Their entries, in order.
+        pictures: What they were trained on.
+        seed: What they were trained with.
+    """
+    metrics = {stage.name: _read(folder / stage.files["metrics"].path) for stage in stages}
+    histories = {stage.name: _read(folder / stage.files["history"].path) for stage in stages}
+    _write_splits(folder / "splits.json", pictures)
+    overview.training_curves(histories, folder / "training_curves.png")
+    overview.confusion_matrices(metrics, folder / "confusion_matrices.png")
+    names = {
+        "splits": "splits.json",
+        "training_curves": "training_curves.png",
+        "confusion_matrices": "confusion_matrices.png",
+    }
+    manifest = Manifest(
+        labels=tuple(pictures.class_names),
+        stages=tuple(stages),
+        default_stage=choose_default(stages, metrics),
+        files={role: FileRecord.of(folder, name) for role, name in names.items()},
+        dataset={
+            "fingerprint": pictures.fingerprint,
+            "counts": pictures.counts(),
+            "unreadable": sum(problem.kind == "unreadable" for problem in pictures.problems),
+            "mislabelled_format": sum(problem.kind == "mislabelled format" for problem in pictures.problems),
+            "near_duplicates_across_splits": len(pictures.near_duplicates),
+            "is_notebook_dataset": pictures.is_notebook_dataset,
+        },
+        training={
+            "seed": seed,
+            "python": platform.python_version(),
+            "packages": {name: metadata.version(name) for name in _PACKAGES},
+        },
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    manifest.check()
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    release = Release.open(folder)
+    release.verify()
+    return release
+
+
+def _write_splits(path: Path, pictures: Pictures) -> None:
+    splits = {split: pictures.split_names(split) for split in pictures.splits}
+    path.write_text(json.dumps(splits, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
