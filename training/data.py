@@ -16,7 +16,7 @@ from catdog_hub.engine import available_cpus
 from catdog_hub.errors import ImageError
 from catdog_hub.images import fit, load_rgb
 from training.errors import TrainingError
-from training.sources import Catalogue, notebook_digests
+from training.sources import MIN_PER_CLASS, Catalogue, notebook_digests
 
 SPLITS = ("train", "validation", "test")
 
@@ -152,9 +152,11 @@ def decode(catalogue: Catalogue, size: tuple[int, int], resample: str, cache_fil
 def _check_readable(labels: np.ndarray, class_names: Sequence[str], problems: Sequence[Problem]) -> None:
     for label, name in enumerate(class_names):
         count = int(np.sum(labels == label))
-        if count < 5:
+        if count < MIN_PER_CLASS:
             first = f" (the first: {problems[0].name}: {problems[0].detail})" if problems else ""
-            raise TrainingError(f"Only {count} pictures of the class {name!r} can be read; it needs at least 5{first}.")
+            raise TrainingError(
+                f"Only {count} pictures of the class {name!r} can be read; it needs at least {MIN_PER_CLASS}{first}."
+            )
 
 
 _FORMAT_SUFFIXES = {
@@ -197,7 +199,9 @@ def split_indices(labels: np.ndarray, parts: Sequence[str]) -> dict[str, np.ndar
     from sklearn.model_selection import train_test_split
 
     def cut(indices: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-        first, second = train_test_split(indices, test_size=share, stratify=labels[indices], random_state=_SPLIT_SEED)
+        # At least one of every class.
+        count = max(round(len(indices) * share), len(np.unique(labels[indices])))
+        first, second = train_test_split(indices, test_size=count, stratify=labels[indices], random_state=_SPLIT_SEED)
         return first, second
 
     kinds = np.asarray(parts)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "tuple[datasets.Dataset, int]"
 
+# Fewer pictures of a class cannot be cut into three splits that all have it.
+MIN_PER_CLASS = 10
+
 # Folder names that mean a split, as the `datasets` library understands them.
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -153,9 +156,9 @@ def _check_classes(layout: Layout, source: str) -> None:
                 f"The {split} folder in --data {source!r} lacks the class {missing[0]!r}, which other splits have."
             )
         smallest, count = min(classes.items(), key=lambda item: item[1])
-        if split == "train" and count < 5:
+        if split == "train" and count < MIN_PER_CLASS:
             raise TrainingError(
-                f"The class {smallest!r} has {count} pictures for training; it needs at least 5 to be split."
+                f"The class {smallest!r} has {count} pictures for training; it needs at least {MIN_PER_CLASS}."
             )
 
 

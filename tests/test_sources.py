@@ -1,0 +1,119 @@
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_dataset
+from training import sources
+from training.errors import TrainingError
+
+pytest.importorskip("datasets")
+
+
+def zipped(folder: Path, target: Path, wrapper: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, Path(wrapper) / file.relative_to(folder))
+    return target
+
+
+def test_class_folders(tiny_dataset):
+    layout = sources.check_source(str(tiny_dataset))
+    assert layout.class_names == ["blue", "green", "red"]
+    assert layout.counts == {"train": {"blue": 20, "green": 20, "red": 20}}
+    catalogue = sources.open_catalogue(str(tiny_dataset), layout)
+    assert len(catalogue) == 60
+    assert catalogue.names == sorted(catalogue.names)
+    assert {
+        (name.split("/")[0], catalogue.class_names[label])
+        for name, label in zip(catalogue.names, catalogue.labels, strict=True)
+    } == {(name, name) for name in catalogue.class_names}
+    assert catalogue.read(0) == (tiny_dataset / catalogue.names[0]).read_bytes()
+
+
+@pytest.mark.parametrize("train", ["train", "Training"])
+@pytest.mark.parametrize("validation", ["validation", "val", "valid"])
+def test_split_folders(tmp_path, train, validation):
+    write_dataset(tmp_path / train, 10)
+    write_dataset(tmp_path / validation, 10)
+    layout = sources.check_source(str(tmp_path))
+    catalogue = sources.open_catalogue(str(tmp_path), layout)
+    assert {part: catalogue.parts.count(part) for part in set(catalogue.parts)} == {"train": 30, "validation": 30}
+
+
+@pytest.mark.parametrize("wrapper", ["", "pictures", "a/b"])
+def test_zip_gives_the_same_names_as_the_folder(tiny_dataset, tmp_path, wrapper):
+    path = zipped(tiny_dataset, tmp_path / "pictures.zip", wrapper)
+    catalogue = sources.open_catalogue(str(path), sources.check_source(str(path)))
+    folder = sources.open_catalogue(str(tiny_dataset), sources.check_source(str(tiny_dataset)))
+    assert catalogue.names == folder.names
+    assert catalogue.labels.tolist() == folder.labels.tolist()
+
+
+def test_names_that_look_like_splits_and_nested_folders_do_not_matter(tmp_path):
+    write_dataset(tmp_path, 10)
+    (tmp_path / "red" / "red-0.png").rename(tmp_path / "red" / "my-test-photo.png")
+    (tmp_path / "red" / "more [1]").mkdir()
+    (tmp_path / "red" / "red-1.png").rename(tmp_path / "red" / "more [1]" / "x.png")
+    (tmp_path / "red" / "notes.txt").write_text("no picture")
+    catalogue = sources.open_catalogue(str(tmp_path), sources.check_source(str(tmp_path)))
+    assert len(catalogue) == 30
+    assert set(catalogue.parts) == {"train"}
+    assert catalogue.class_names[catalogue.labels[catalogue.names.index("red/more [1]/x.png")]] == "red"
+
+
+def test_relative_path(tiny_dataset, monkeypatch):
+    monkeypatch.chdir(tiny_dataset.parent)
+    source = f"../{tiny_dataset.parent.name}/{tiny_dataset.name}"
+    assert len(sources.open_catalogue(source, sources.check_source(source))) == 60
+
+
+def test_hub_dataset_id_is_recognised():
+    assert sources.check_source("microsoft/cats_vs_dogs") is None
+
+
+def test_what_cannot_be_trained_on_says_why(tmp_path):
+    def complaint(source):
+        with pytest.raises(TrainingError) as caught:
+            sources.check_source(str(source))
+        return str(caught.value)
+
+    assert "does not exist" in complaint(tmp_path / "missing")
+    assert "does not exist" in complaint("./missing/folder")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no pictures" in complaint(empty)
+    assert "1 class (red)" in complaint(write_dataset(tmp_path / "one", 10, ("red",)))
+    hollow = write_dataset(tmp_path / "hollow", 10, ("green", "red"))
+    (hollow / "zebra").mkdir()
+    assert "zebra" in complaint(hollow)
+    assert "at least 10" in complaint(write_dataset(tmp_path / "few", 2))
+    write_dataset(tmp_path / "untrained" / "test", 10)
+    assert "no train folder" in complaint(tmp_path / "untrained")
+    write_dataset(tmp_path / "uneven" / "train", 10)
+    write_dataset(tmp_path / "uneven" / "validation", 10, ("red", "green"))
+    assert "lacks the class 'blue'" in complaint(tmp_path / "uneven")
+    text = tmp_path / "text.zip"
+    text.write_text("no zip")
+    assert "not a readable zip" in complaint(text)
+
+
+def test_download_of_another_file_is_refused(tmp_path):
+    wrong = tmp_path / "cats_and_dogs_filtered.zip"
+    wrong.write_bytes(b"short")
+    with pytest.raises(TrainingError, match=r"5 bytes instead of 68,606,236"):
+        sources.download_notebook_zip(wrong.as_uri(), tmp_path / "cache")
+
+
+def test_download_that_fails_says_what_to_do(tmp_path):
+    with pytest.raises(TrainingError, match="--data"):
+        sources.download_notebook_zip("http://127.0.0.1:9/x.zip", tmp_path)
+
+
+def test_notebook_digests_name_three_thousand_files(tiny_dataset):
+    digests = sources.notebook_digests()
+    assert len(digests) == 3000
+    assert all(len(digest) == 64 for digest in digests.values())
+    catalogue = sources.open_catalogue(str(tiny_dataset), sources.check_source(str(tiny_dataset)))
+    with pytest.raises(TrainingError, match=r"lacks train/cats/cat\.0\.jpg"):
+        sources.check_notebook_files(catalogue)
