@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Literal, overload
@@ -41,8 +41,9 @@ class Classifier:
         """Class names in the order of the logits."""
         return self.release.manifest.labels
 
+    # A str is a sequence too, of str: the first overload that fits counts, and that is one picture.
     @overload
-    def predict(self, images: ImageSource, *, on_error: Literal["raise"] = ...) -> Prediction: ...
+    def predict(self, images: ImageSource, *, on_error: Literal["raise"] = ...) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
     def predict(self, images: Sequence[ImageSource], *, on_error: Literal["raise"] = ...) -> list[Prediction]: ...
@@ -76,7 +77,7 @@ class Classifier:
             return self._predict_many(images, on_error)
         return self._predict_one(images)  # type: ignore[arg-type]
 
-    def _predict_many(self, images: Sequence[ImageSource], on_error: str) -> list[Prediction | ImageError]:
+    def _predict_many(self, images: Iterable[ImageSource], on_error: str) -> list[Prediction | ImageError]:
         def attempt(image: ImageSource) -> Prediction | ImageError:
             try:
                 return self._predict_one(image)

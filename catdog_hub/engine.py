@@ -56,7 +56,8 @@ class Engine:
         details = first.get_input_details()
         if set(details) != {"image"} or not {"logits", "evidence"} <= set(first.get_output_details()):
             raise ReleaseError("The model does not have the input 'image' and the outputs 'logits' and 'evidence'.")
-        self.input_size: tuple[int, int] = tuple(int(side) for side in details["image"]["shape"][1:3])
+        height, width = (int(side) for side in details["image"]["shape"][1:3])
+        self.input_size = (height, width)
         self._idle.put(first)
 
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:

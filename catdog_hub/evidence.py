@@ -44,11 +44,36 @@ def overlay(
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must lie in 0..1; received {strength}.")
+    layer = tint(evidence, photo.size, positive=positive, negative=negative, scale=scale)
+    opacity = layer.getchannel("A").point(lambda alpha: round(alpha * strength))
+    return Image.composite(layer.convert("RGB"), photo, opacity)
+
+
+def tint(
+    evidence: np.ndarray,
+    size: tuple[int, int],
+    *,
+    positive: str = CLASS_COLORS[0],
+    negative: str = CLASS_COLORS[1],
+    scale: float | None = None,
+) -> Image.Image:
+    """Draw signed evidence as a transparent layer: to be laid over a photo at any strength.
+
+    Args:
+        evidence: Float array of shape (rows, columns).
+        size: Width and height of the layer in pixels.
+        positive: Colour, `#RRGGBB`, of evidence above zero.
+        negative: Colour of evidence below zero.
+        scale: Value of the evidence that is drawn opaque; default: its 99th percentile of magnitude.
+
+    Returns:
+        An RGBA picture of that size, opaque where the evidence is strongest and transparent where there is none.
+    """
     if scale is None:
         scale = float(np.percentile(np.abs(evidence), 99))
     relative = np.clip(evidence / scale if scale > 0 else np.zeros_like(evidence), -1, 1).astype(np.float32)
-    smooth = np.asarray(Image.fromarray(relative).resize(photo.size, Image.Resampling.BICUBIC))
-    opacity = Image.fromarray((np.clip(np.abs(smooth) * strength, 0, 1) * 255).astype(np.uint8))
-    tint = Image.new("RGB", photo.size, negative)
-    tint.paste(positive, mask=Image.fromarray(np.where(smooth > 0, 255, 0).astype(np.uint8)))
-    return Image.composite(tint, photo, opacity)
+    smooth = np.asarray(Image.fromarray(relative).resize(size, Image.Resampling.BICUBIC))
+    layer = Image.new("RGB", size, negative)
+    layer.paste(positive, mask=Image.fromarray(np.where(smooth > 0, 255, 0).astype(np.uint8)))
+    layer.putalpha(Image.fromarray((np.clip(np.abs(smooth), 0, 1) * 255).astype(np.uint8)))
+    return layer

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from catdog_hub.errors import MissingDependencyError, SourceError
-from catdog_hub.release import MANIFEST, Manifest, Release, file_records
+from catdog_hub.errors import MissingDependencyError, ReleaseError, SourceError
+from catdog_hub.release import MANIFEST, Release, file_records
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -39,6 +40,7 @@ def open_release(
     Raises:
         SourceError: There is no such folder or repository, or it cannot be reached.
         ReleaseError: What was found is not a sound release.
+        StageError: The repository's release has no such stage.
     """
     if source is None:
         _refuse_revision(revision, "the embedded release")
@@ -49,7 +51,7 @@ def open_release(
         return Release.open(folder)
     if not isinstance(source, str) or not _REPO_ID.fullmatch(source):
         raise SourceError(f"{str(source)!r} is neither a folder nor a Hub repository of the form USER/NAME.")
-    return _download(source, stages, revision, token, cache_dir, local_files_only, endpoint)
+    return _Download(source, revision, token, cache_dir, local_files_only, endpoint).release(stages)
 
 
 def _refuse_revision(revision: str | None, what: str) -> None:
@@ -57,57 +59,97 @@ def _refuse_revision(revision: str | None, what: str) -> None:
         raise SourceError(f"A revision ({revision!r}) can be chosen only for a Hub repository, not for {what}.")
 
 
-def _download(
-    repo_id: str,
-    stages: tuple[str, ...] | None,
-    revision: str | None,
-    token: str | bool | None,
-    cache_dir: str | PathLike[str] | None,
-    local_files_only: bool,
-    endpoint: str | None,
-) -> Release:
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'Loading {repo_id!r} from the Hub needs the Hub client: pip install "catdog-hub[hub]".'
-        ) from error
+@dataclass(frozen=True)
+class _Download:
+    """A repository at a revision, and how to reach it."""
 
-    def fetch(patterns: list[str], commit: str | None) -> Path:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=commit,
-                allow_patterns=patterns,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                endpoint=endpoint,
-            )
-        )
+    repo_id: str
+    revision: str | None
+    token: str | bool | None
+    cache_dir: str | PathLike[str] | None
+    local_files_only: bool
+    endpoint: str | None
 
-    try:
-        root = fetch([MANIFEST], revision)
+    @property
+    def title(self) -> str:
+        return f"{self.repo_id!r}{f' at {self.revision!r}' if self.revision else ''}"
+
+    def release(self, stages: tuple[str, ...] | None) -> Release:
+        """Download the manifest, then what it names for these stages, and compare that with its checksums."""
+        root = self.fetch([MANIFEST], self.revision)
         if not (root / MANIFEST).is_file():
-            raise SourceError(f"The Hub repository {repo_id!r} holds no catdog-hub release: it has no {MANIFEST}.")
-        manifest = Manifest.from_json((root / MANIFEST).read_text(encoding="utf-8"), origin=f"{repo_id}/{MANIFEST}")
-        wanted = (manifest.default_stage,) if stages == () else stages
+            raise SourceError(f"The Hub repository {self.title} holds no catdog-hub release: it has no {MANIFEST}.")
+        release = Release.open(root)
+        wanted = (release.manifest.default_stage,) if stages == () else stages
         # The snapshot folder is named after its commit: the second download cannot meet a newer push.
-        fetch([record.path for record in file_records(manifest, wanted)], root.name)
-    except LocalEntryNotFoundError as error:
-        raise SourceError(
-            f"{repo_id!r} is not in the cache and cannot be downloaded "
-            f"({'offline mode is on' if local_files_only or _offline() else 'the Hub cannot be reached'}). "
-            "Load it once with a network, or name a folder."
-        ) from error
-    except HFValidationError as error:
-        raise SourceError(f"{repo_id!r} is not a valid Hub repository name: {error}") from error
-    except HfHubHTTPError as error:
-        raise SourceError(
-            f"Cannot load {repo_id!r}{f' at {revision!r}' if revision else ''} from the Hub: {error}"
-        ) from error
-    return Release(root, manifest)
+        self.fetch([record.path for record in file_records(release.manifest, wanted)], root.name)
+        try:
+            release.verify(wanted)
+        except ReleaseError as error:
+            raise ReleaseError(
+                f"The release of {self.title} is incomplete or damaged, on the Hub or in the cache: {error} "
+                f"To download it anew, delete the folder {str(root.parent.parent)!r}."
+            ) from error
+        return release
+
+    def fetch(self, patterns: list[str], revision: str | None) -> Path:
+        """Return the snapshot folder after downloading the files that match."""
+        try:
+            from huggingface_hub import snapshot_download
+            from huggingface_hub.errors import HTTPError
+        except ImportError as error:
+            raise MissingDependencyError(
+                f'Loading {self.repo_id!r} from the Hub needs the Hub client: pip install "catdog-hub[hub]".'
+            ) from error
+        try:
+            return Path(
+                snapshot_download(
+                    self.repo_id,
+                    revision=revision,
+                    allow_patterns=patterns,
+                    token=self.token,
+                    cache_dir=None if self.cache_dir is None else Path(self.cache_dir),
+                    local_files_only=self.local_files_only,
+                    endpoint=self.endpoint,
+                )
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise SourceError(self._explain(error)) from error
+
+    def _explain(self, error: Exception) -> str:
+        """Say in a sentence or two what went wrong and what to do."""
+        from huggingface_hub import errors
+
+        kind = type(error)
+        if issubclass(kind, errors.GatedRepoError):
+            return (
+                f"The Hub repository {self.title} is gated: ask for access on its page, then log in with `hf auth login` "
+                "or pass token=..."
+            )
+        if issubclass(kind, errors.RepositoryNotFoundError):
+            return (
+                f"There is no Hub repository {self.repo_id!r}, or it is private and the token may not read it. "
+                "Check the name, or log in with `hf auth login`."
+            )
+        if issubclass(kind, errors.RevisionNotFoundError):
+            return (
+                f"The Hub repository {self.repo_id!r} has no revision {self.revision!r}. Name a branch, tag or commit."
+            )
+        if issubclass(kind, errors.HFValidationError):
+            return f"{self.repo_id!r} is not a valid Hub repository name: {error}"
+        if issubclass(kind, errors.LocalEntryNotFoundError):
+            offline = self.local_files_only or _offline()
+            return (
+                f"{self.title} is not in the cache and cannot be downloaded "
+                f"({'offline mode is on' if offline else 'the Hub cannot be reached'}). "
+                "Load it once with a network, or name a folder."
+            )
+        if getattr(getattr(error, "response", None), "status_code", None) == 401:
+            return (
+                f"The Hub refuses the token for {self.title}: log in again with `hf auth login`, or pass token=False."
+            )
+        reason = str(error).strip().splitlines() or [kind.__name__]
+        return f"Cannot download {self.title} from the Hub ({reason[0]}). Try again: complete files are kept."
 
 
 def _offline() -> bool:

@@ -134,8 +134,8 @@ def decode(catalogue: Catalogue, size: tuple[int, int], resample: str, cache_fil
         split: np.array([good[index] for index in indices], dtype=np.int64)
         for split, indices in split_indices(labels, [catalogue.parts[index] for index in good]).items()
     }
-    digests = {catalogue.names[index]: found[index][0] for index in good}  # type: ignore[index]
-    hashes = {index: found[index][1] for index in good}  # type: ignore[index]
+    digests = {catalogue.names[index]: found[index][0] for index in good}
+    hashes = {index: found[index][1] for index in good}
     return Pictures(
         class_names=list(catalogue.class_names),
         names=catalogue.names,
@@ -229,7 +229,7 @@ def find_near_duplicates(
     names: Sequence[str], hashes: dict[int, int], splits: dict[str, np.ndarray]
 ) -> list[NearDuplicate]:
     """Find look-alikes in different splits by 64-bit perceptual hash."""
-    pairs = []
+    pairs: list[NearDuplicate] = []
     for position, first_split in enumerate(SPLITS):
         for second_split in SPLITS[position + 1 :]:
             first, second = splits[first_split], splits[second_split]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 
 from catdog_hub.classifier import softmax
 
 CONFIDENCE_LEVEL = 0.95
+CALIBRATION_BINS = 15
 _Z = 1.959964  # of a normal distribution at that level
 
 
@@ -84,3 +86,71 @@ def agreement(reference: np.ndarray, exported: np.ndarray) -> dict[str, float | 
         "mean_probability_difference": float(difference.mean()),
         "same_label": float(np.mean(reference.argmax(axis=1) == exported.argmax(axis=1))),
     }
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = CALIBRATION_BINS
+) -> tuple[float, list[dict[str, float | int]]]:
+    """Compare confidence with accuracy in bins of equal mass (Nguyen and O'Connor 2015).
+
+    Args:
+        probabilities: Shape (n, classes).
+        labels: Class indices, shape (n,).
+        bins: Number of bins; fewer where there are fewer pictures.
+
+    Returns:
+        The expected calibration error in 0..1, and per bin its mean `confidence`, its `accuracy` and its `n`.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    order = np.argsort(confidence, kind="stable")
+    table: list[dict[str, float | int]] = [
+        {"confidence": float(confidence[part].mean()), "accuracy": float(correct[part].mean()), "n": len(part)}
+        for part in np.array_split(order, min(bins, len(order)))
+    ]
+    error = sum(row["n"] * abs(row["confidence"] - row["accuracy"]) for row in table) / len(labels)
+    return float(error), table
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that gives these logits the smallest log loss (Guo et al. 2017)."""
+    result = minimize_scalar(
+        lambda log_t: log_losses(logits / np.exp(log_t), labels).mean(), bounds=(-4.0, 4.0), method="bounded"
+    )
+    return float(np.exp(result.x))
+
+
+def cross_fitted_calibration(logits: np.ndarray, labels: np.ndarray, folds: int = 5) -> dict[str, Any]:
+    """Measure calibration without looking at the pictures that the temperature was fitted on.
+
+    Each fold's probabilities use a temperature fitted on the others.
+
+    Returns:
+        `n`, the expected calibration error before (`ece_before`) and after (`ece`), and the `bins` after.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+    calibrated = np.empty_like(logits, dtype=np.float64)
+    for fit, held_out in splitter.split(logits, labels):
+        calibrated[held_out] = softmax(logits[held_out] / fit_temperature(logits[fit], labels[fit]))
+    before, _ = expected_calibration_error(softmax(logits), labels)
+    after, bins = expected_calibration_error(calibrated, labels)
+    return {"n": len(labels), "ece_before": before, "ece": after, "bins": bins}
+
+
+def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> dict[str, float | int]:
+    """Test whether two models err equally often on the same pictures (McNemar 1947, exact binomial form).
+
+    Args:
+        first_right: Whether the first model is right, per picture, shape (n,).
+        second_right: The same of the second.
+
+    Returns:
+        `n`, on how many pictures only one is right (`only_this_right`, `only_other_right`), and the two-sided
+        `p_value` of such a difference between models that are equally good.
+    """
+    this = int(np.sum(first_right & ~second_right))
+    other = int(np.sum(~first_right & second_right))
+    p_value = float(binomtest(this, this + other).pvalue) if this + other else 1.0
+    return {"n": len(first_right), "only_this_right": this, "only_other_right": other, "p_value": p_value}

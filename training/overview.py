@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 
 from catdog_hub.evidence import class_color
+from catdog_hub.release import Release
 from training.data import Pictures
 from training.evaluation import majority_baseline
 
@@ -133,6 +134,31 @@ def confusion_matrices(metrics: dict[str, dict[str, Any]], path: Path, split: st
         axis.set_xlabel("predicted")
         axis.set_title(f"{stage}\n{figures[split]['accuracy']['value']:.1%} of {figures[split]['accuracy']['n']}")
     axes[0][0].set_ylabel("true")
+    _save(figure, path)
+
+
+def draw_results(release: Release, folder: Path) -> None:
+    """Draw `training_curves.png` and `confusion_matrices.png` of a release into a folder."""
+    names = release.manifest.stage_names
+    training_curves({name: release.history(name) for name in names}, folder / "training_curves.png")
+    confusion_matrices({name: release.metrics(name) for name in names}, folder / "confusion_matrices.png")
+
+
+def reliability_diagram(bins: dict[str, list[dict[str, float]]], path: Path) -> None:
+    """Draw accuracy against confidence, bin by bin, one panel per stage; the diagonal is perfect calibration."""
+    figure, axes = plt.subplots(1, len(bins), figsize=(3 * len(bins), 3.4), squeeze=False, sharey=True)
+    for axis, (stage, rows) in zip(axes[0], bins.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="#888888", linestyle=":")
+        axis.plot(
+            [row["confidence"] for row in rows], [row["accuracy"] for row in rows], "o-", color="#0072B2", markersize=4
+        )
+        low = min(min(row["confidence"], row["accuracy"]) for row in rows)
+        axis.set_xlim(low - 0.03, 1.02)
+        axis.set_ylim(low - 0.03, 1.02)
+        axis.set_title(stage)
+        axis.set_xlabel("confidence")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("accuracy")
     _save(figure, path)
 
 

@@ -1,7 +1,8 @@
-"""Put finished stages together: the release's manifest, splits and pictures."""
+"""Put finished stages together: the release's manifest and splits, and beside it the default stage for Keras."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import platform
@@ -9,9 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from catdog_hub.errors import ReleaseError
 from catdog_hub.release import MANIFEST, FileRecord, Manifest, Release, StageRecord
-from training import overview
 from training.data import Pictures
+from training.recipes import RECIPES
 
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
@@ -31,20 +33,12 @@ def write_release(folder: Path, stages: list[StageRecord], pictures: Pictures, s
         seed: What they were trained with.
     """
     metrics = {stage.name: _read(folder / stage.files["metrics"].path) for stage in stages}
-    histories = {stage.name: _read(folder / stage.files["history"].path) for stage in stages}
     _write_splits(folder / "splits.json", pictures)
-    overview.training_curves(histories, folder / "training_curves.png")
-    overview.confusion_matrices(metrics, folder / "confusion_matrices.png")
-    names = {
-        "splits": "splits.json",
-        "training_curves": "training_curves.png",
-        "confusion_matrices": "confusion_matrices.png",
-    }
     manifest = Manifest(
         labels=tuple(pictures.class_names),
         stages=tuple(stages),
         default_stage=choose_default(stages, metrics),
-        files={role: FileRecord.of(folder, name) for role, name in names.items()},
+        files={"splits": FileRecord.of(folder, "splits.json")},
         dataset={
             "fingerprint": pictures.fingerprint,
             "counts": pictures.counts(),
@@ -57,14 +51,26 @@ def write_release(folder: Path, stages: list[StageRecord], pictures: Pictures, s
             "seed": seed,
             "python": platform.python_version(),
             "packages": {name: metadata.version(name) for name in _PACKAGES},
+            "recipes": {stage.name: dataclasses.asdict(RECIPES[stage.name]) for stage in stages},
         },
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+    manifest = _unless_unchanged(manifest, folder)
     manifest.check()
     (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     release = Release.open(folder)
     release.verify()
     return release
+
+
+def _unless_unchanged(manifest: Manifest, folder: Path) -> Manifest:
+    """Keep the date of a release that a repeated run finds finished, so that it remains the same release."""
+    try:
+        former = Release.open(folder).manifest
+    except ReleaseError:
+        return manifest
+    same = dataclasses.replace(manifest, created=former.created)
+    return same if same.to_json() == former.to_json() else manifest
 
 
 def _write_splits(path: Path, pictures: Pictures) -> None:

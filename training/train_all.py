@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__" and __package__ is None:
     # Run as a script, Python puts training/ itself first on the path; the packages are one folder up.
@@ -24,8 +25,9 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from catdog_hub.errors import CatdogError
-from catdog_hub.release import StageRecord, sha256_of
+from catdog_hub.release import MANIFEST, Release, StageRecord, sha256_of
 from training.errors import TrainingError
+from training.keras_folder import find_keras_folder, write_keras_folder
 from training.recipes import RECIPES
 from training.sources import (
     NOTEBOOK_CLASS_NAMES,
@@ -36,6 +38,9 @@ from training.sources import (
     download_notebook_zip,
     open_catalogue,
 )
+
+if TYPE_CHECKING:
+    from training.publishing import Target
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -88,7 +93,25 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="MobileNetV2's ImageNet weights without top (.weights.h5); default: Keras downloads its own",
     )
     add("--fresh", action="store_true", help="discard what an earlier run left in the output folder")
+    _add_push_arguments(parser)
     return parser.parse_args(argv)
+
+
+def _add_push_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("publish on the Hugging Face Hub")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--push",
+        action="store_true",
+        help="push the release when it is trained; the token and the right to write are checked before training",
+    )
+    which.add_argument(
+        "--push-only", type=Path, metavar="RELEASE", help="train nothing, push the release folder of an earlier run"
+    )
+    group.add_argument("--repo-id", metavar="USER/NAME", help="the repository; it is created where there is none")
+    group.add_argument("--private", action="store_true", help="create the repository as a private one")
+    group.add_argument("--revision-tag", metavar="TAG", help="tag the pushed commit, for example v1.0")
+    group.add_argument("--endpoint", metavar="URL", help="address of the Hub; default: the public one, or HF_ENDPOINT")
 
 
 def check_arguments(arguments: argparse.Namespace) -> Layout | None:
@@ -98,6 +121,7 @@ def check_arguments(arguments: argparse.Namespace) -> Layout | None:
             raise TrainingError(f"There is no stage {stage!r}. Choose from: {', '.join(RECIPES)}.")
     if arguments.epochs is not None and arguments.epochs < 1:
         raise TrainingError(f"--epochs must be 1 or more; received {arguments.epochs}.")
+    _check_push_arguments(arguments)
     if arguments.seed < 0:
         raise TrainingError(f"--seed must be 0 or more; received {arguments.seed}.")
     if arguments.base_weights is not None and not arguments.base_weights.is_file():
@@ -115,6 +139,21 @@ def check_arguments(arguments: argparse.Namespace) -> Layout | None:
             f"Cannot write to --output {str(arguments.output)!r}: {error.strerror}. Choose another folder."
         ) from error
     return layout
+
+
+def _check_push_arguments(arguments: argparse.Namespace) -> None:
+    pushes = arguments.push or arguments.push_only is not None
+    if pushes and arguments.repo_id is None:
+        raise TrainingError("A push needs --repo-id USER/NAME.")
+    given = {
+        "--repo-id": arguments.repo_id,
+        "--private": arguments.private,
+        "--revision-tag": arguments.revision_tag,
+        "--endpoint": arguments.endpoint,
+    }
+    idle = [name for name, value in given.items() if value]
+    if idle and not pushes:
+        raise TrainingError(f"{idle[0]} has an effect only with --push or --push-only.")
 
 
 def _check_class_names(names: list[str], count: int | None) -> None:
@@ -182,12 +221,45 @@ def _quiet_native_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+def open_target(arguments: argparse.Namespace, *, tag_must_be_free: bool) -> Target:
+    """Check where the release is to be pushed, the token and the right to write."""
+    from training import publishing
+
+    target = publishing.Target(
+        arguments.repo_id, private=arguments.private, tag=arguments.revision_tag, endpoint=arguments.endpoint
+    )
+    account = publishing.check_target(target, tag_must_be_free=tag_must_be_free)
+    print(f"{account} may write to {target.url}", flush=True)
+    return target
+
+
+def push(release: Path, target: Target) -> None:
+    """Push a release folder, and say what that changed."""
+    from training import publishing
+
+    if find_keras_folder(release) is None:
+        print("No keras/ folder beside the release: the repository will not load with Keras alone.")
+    print(f"Pushing {release} ...", flush=True)
+    change = publishing.publish(Release.open(release), target)
+    print(change)
+    print(f"Downloaded again, compared, and one picture predicted: {target.url}")
+
+
 def run(arguments: argparse.Namespace) -> Path:
-    """Train, measure and write the release; return its folder."""
+    """Train, measure and write the release, and push it where asked; return its folder."""
     started = time.monotonic()
+    if arguments.push_only is not None:
+        _check_push_arguments(arguments)
+        Release.open(arguments.push_only).verify()
+        push(arguments.push_only, open_target(arguments, tag_must_be_free=False))
+        return arguments.push_only
     layout = check_arguments(arguments)
+    target = None
+    if arguments.push:
+        is_finished = not arguments.fresh and (arguments.output / "release" / MANIFEST).is_file()
+        target = open_target(arguments, tag_must_be_free=not is_finished)
     if arguments.fresh:
-        for name in ("work", "release", "overview", "settings.json"):
+        for name in ("work", "release", "keras", "overview", "settings.json"):
             path = arguments.output / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     print("Loading TensorFlow ...", flush=True)
@@ -222,9 +294,13 @@ def run(arguments: argparse.Namespace) -> Path:
             for recipe in group
         )
     written = releasing.write_release(release, records, pictures, arguments.seed)
+    write_keras_folder(arguments.output / "work" / written.manifest.default_stage / "model.keras", arguments.output)
+    overview.draw_results(written, arguments.output / "overview")
     print(f"\nBest by validation accuracy: {written.manifest.default_stage}")
     print(f"Release: {release}   ({time.monotonic() - started:.0f} s in all)")
     print(f"Try it:  catdog predict PICTURE --release {release}    or    python app.py --release {release}")
+    if target is not None:
+        push(release, target)
     return release
 
 

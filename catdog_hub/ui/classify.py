@@ -1,0 +1,109 @@
+"""Classify: one picture, one answer, and what in the picture speaks for it."""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from catdog_hub.errors import ImageError
+from catdog_hub.prediction import NEITHER, Prediction
+from catdog_hub.ui import markup
+from catdog_hub.ui.blocks import QUIET, html_block
+from catdog_hub.ui.ladder import Answer, Ladder, read_photo
+from catdog_hub.ui.picker import examples, picture_input
+
+_SHOWN_PIXELS = 800
+# Below this the answer is worded as a guess.
+_UNSURE = 0.75
+
+
+def build(ladder: Ladder) -> gr.Image:
+    """Lay out the view and return its picture input."""
+    labels = ladder.labels
+
+    def show(path: str | None) -> str:
+        if path is None:
+            return _invitation(labels)
+        start = time.perf_counter()
+        try:
+            answer = ladder.answer(Path(path))
+            milliseconds = 1000 * (time.perf_counter() - start)
+            photo = read_photo(path, _SHOWN_PIXELS)
+        except ImageError as error:
+            return markup.note(f"{error} Try another picture.", kind="bad")
+        url = markup.data_url(photo, longest=_SHOWN_PIXELS)
+        figure = markup.evidence_figure(url, photo.size, answer.prediction, labels)
+        return _verdict(answer, milliseconds, ladder) + (
+            f'<figure class="cd-figure">{figure}<figcaption>{markup.legend([answer.prediction], labels)}'
+            "</figcaption></figure>"
+        )
+
+    with gr.Row(elem_classes="cd-split"):
+        with gr.Column(scale=5, min_width=280):
+            picture = picture_input("classify")
+            examples(picture)
+        with gr.Column(scale=7, min_width=280):
+            result = html_block(_invitation(labels), elem_id="classify-result")
+            evidence_slider("classify")
+    picture.change(show, picture, result, **QUIET)
+    return picture
+
+
+def evidence_slider(view: str) -> None:
+    """Add the slider for the strength of the evidence; it works in the browser alone."""
+    slider = gr.Slider(
+        0, 100, 70, step=5, label="Strength of the evidence over the photo (%)", elem_id=f"{view}-strength"
+    )
+    slider.input(
+        None,
+        slider,
+        js=f"value => {{ document.documentElement.style.setProperty('--evidence-{view}', value / 100); }}",
+        api_visibility="private",
+    )
+
+
+def _verdict(answer: Answer, milliseconds: float, ladder: Ladder) -> str:
+    prediction, labels = answer.prediction, ladder.labels
+    words = markup.verdict_words(prediction, labels)
+    return (
+        f'<section class="cd-card cd-verdict {markup.css_class_of(prediction.label, labels)}" aria-live="polite">'
+        f'<h2><span class="cd-verdict-word">{escape(words[:1].upper() + words[1:])}</span> {_confidence(prediction)}</h2>'
+        f"<p>{escape(_reading(prediction, ladder))}</p>{markup.score_bars(prediction, labels, 1)}"
+        f'<p class="cd-small">{escape(answer.stage.title)} answered in {answer.milliseconds:.0f} ms'
+        f" ({milliseconds:.0f} ms with reading the file).</p></section>"
+    )
+
+
+def _confidence(prediction: Prediction) -> str:
+    if prediction.label == NEITHER:
+        return ""
+    return f'<span class="cd-verdict-confidence">{markup.percent(prediction.confidence)}</span>'
+
+
+def _reading(prediction: Prediction, ladder: Ladder) -> str:
+    """Say in a sentence how to take the answer."""
+    if prediction.label == NEITHER:
+        return (
+            f"This picture resembles nothing it was trained on (familiarity {prediction.familiarity or 0:.2f}; "
+            f"0.50 is needed). Had it to choose, it would say {prediction.top_class}."
+        )
+    if prediction.confidence < _UNSURE:
+        return f"Not sure: it could also be {markup.a(prediction.runner_up)}."
+    calibration = ladder.release.metrics(prediction.stage).get("calibration")
+    if calibration:
+        return (
+            f"Of 100 pictures with this confidence, about {100 * prediction.confidence:.0f} are right "
+            f"(checked on {markup.count(calibration['n'])} photos)."
+        )
+    return f"{prediction.runner_up[:1].upper() + prediction.runner_up[1:]} is the next most likely."
+
+
+def _invitation(labels: tuple[str, ...]) -> str:
+    return markup.empty(
+        "Give it a photo",
+        f"You see at once whether it shows {markup.listed([markup.a(label) for label in labels], 'or')}, how sure the "
+        "model is, and which parts of the photo speak for it.",
+    )

@@ -1,0 +1,565 @@
+"""The model card: a release's JSON files put into words. Every figure in it is read from the release.
+
+`python -m training.card RELEASE > model_card.md` writes the card of a release that has no repository yet.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import catdog_hub
+from catdog_hub.errors import CatdogError
+from catdog_hub.release import Release, StageRecord
+
+TEMPLATE = Path(__file__).parent / "card_template.md"
+SAMPLES = Path(catdog_hub.__file__).parent / "ui" / "samples"
+
+# What stands for the repository in a card that is not on the Hub.
+PLACEHOLDER_REPO = "USER/catdog-hub"
+
+# The example photos that go to the Hub with a release of these classes.
+EXAMPLES = {"cat": "cat_chelsea.png", "dog": "dog_german_shepherd.webp"}
+
+# The Hub's pages of the networks that stages start from.
+BASE_MODELS = {"transfer": "google/mobilenet_v2_1.0_224", "production": "timm/tf_efficientnet_lite2.in1k"}
+
+NOTEBOOK_DATASET_PARENT = "microsoft/cats_vs_dogs"
+
+# Assumptions behind the estimate of the environmental cost: a desktop computer under load, and the world's average
+# carbon intensity of electricity in 2023 (Ember, Global Electricity Review 2024).
+ASSUMED_WATTS = 100
+ASSUMED_GRAMS_PER_KWH = 480
+
+_SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the results that only some releases have: a sentence or two, and a table."""
+
+    title: str
+    text: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A release with the figures of all its stages."""
+
+    release: Release
+    metrics: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, release: Release) -> Facts:
+        """Read every stage's figures."""
+        return cls(release, {name: release.metrics(name) for name in release.manifest.stage_names})
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """The release's stages, in order."""
+        return self.release.manifest.stages
+
+    @property
+    def default(self) -> StageRecord:
+        """The stage that is loaded when none is named."""
+        return self.release.manifest.stage()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names."""
+        return self.release.manifest.labels
+
+    @property
+    def is_notebook(self) -> bool:
+        """Whether it was trained on the notebook's own photos."""
+        return bool(self.release.manifest.dataset.get("is_notebook_dataset"))
+
+    @property
+    def seconds(self) -> float:
+        """Measured training time of all stages together."""
+        return sum(figures.get("seconds", {}).get("training", 0.0) for figures in self.metrics.values())
+
+    def with_figure(self, name: str) -> Iterator[tuple[StageRecord, dict[str, Any]]]:
+        """Yield the stages that have an optional figure, with it."""
+        for stage in self.stages:
+            if name in self.metrics[stage.name]:
+                yield stage, self.metrics[stage.name][name]
+
+
+def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = True) -> str:
+    """Return the text of the model card.
+
+    Args:
+        release: The release.
+        repo_id: The repository it is for.
+        keras: Whether the repository holds the default stage in Keras' format at its root.
+    """
+    from huggingface_hub import ModelCard
+
+    facts = Facts.of(release)
+    default = facts.default
+    card = ModelCard.from_template(
+        metadata(facts, repo_id, keras=keras),
+        template_path=str(TEMPLATE),
+        title=repo_id.split("/")[1],
+        repo_id=repo_id,
+        keras=keras,
+        summary=_summary(facts),
+        labels=list(facts.labels),
+        labels_in_words=_in_words(facts.labels),
+        default={
+            "name": default.name,
+            "input_size": default.input_size,
+            "model_path": default.files["model"].path,
+        },
+        example_picture=next(iter(example_files(facts.labels).values()), "picture.jpg"),
+        stages=[_stage_row(stage, facts) for stage in facts.stages],
+        has_notebook=any(facts.with_figure("notebook")),
+        majority=_majority(facts),
+        optional_sections=list(_optional_sections(facts)),
+        limits=list(_limits(facts)),
+        recipes=_recipe_rows(facts),
+        training=_training(facts),
+        data=_data(facts),
+        data_licence=_data_licence(facts),
+        cost=_cost(facts),
+        command=_command(facts),
+        environment=_environment(facts),
+        citation=_citation(facts, repo_id),
+    )
+    return str(card).rstrip("\n") + "\n"
+
+
+def example_files(labels: tuple[str, ...]) -> dict[str, str]:
+    """Return class -> file name of the example photos; empty for classes that have none."""
+    if not set(labels) <= set(EXAMPLES):
+        return {}
+    return {label: EXAMPLES[label] for label in labels if (SAMPLES / EXAMPLES[label]).is_file()}
+
+
+def metadata(facts: Facts, repo_id: str, *, keras: bool) -> Any:  # noqa: ANN401 - imported only when needed
+    """Return the card's YAML header as `huggingface_hub.ModelCardData`."""
+    from huggingface_hub import ModelCardData
+
+    return ModelCardData(
+        license="apache-2.0",
+        library_name="keras" if keras else "tflite",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "litert", "tflite", *(["keras"] if keras else []), *facts.labels],
+        datasets=[NOTEBOOK_DATASET_PARENT] if facts.is_notebook else None,
+        base_model=[BASE_MODELS[stage.name] for stage in facts.stages if stage.name in BASE_MODELS] or None,
+        metrics=["accuracy", "recall"],
+        model_name=repo_id.split("/")[1],
+        eval_results=list(_eval_results(facts)),
+        widget=[
+            {"src": f"https://huggingface.co/{repo_id}/resolve/main/samples/{name}", "example_title": label}
+            for label, name in example_files(facts.labels).items()
+        ]
+        or None,
+        co2_eq_emissions={
+            "emissions": round(_grams(facts.seconds), 1),
+            "source": f"estimated from the measured training time at {ASSUMED_WATTS} W and {ASSUMED_GRAMS_PER_KWH} g/kWh",
+            "training_type": "from scratch and fine-tuning",
+            "hardware_used": "CPU",
+        },
+    )
+
+
+def _eval_results(facts: Facts) -> Iterator[Any]:
+    from huggingface_hub import EvalResult
+
+    dataset = facts.release.manifest.dataset
+
+    def result(stage: str, split: str, kind: str, figure: dict[str, Any], name: str) -> EvalResult:
+        return EvalResult(
+            task_type="image-classification",
+            dataset_type="cats_and_dogs_filtered" if facts.is_notebook else "imagefolder",
+            dataset_name="Cats vs Dogs, filtered" if facts.is_notebook else f"Pictures of {_in_words(facts.labels)}",
+            dataset_split=split,
+            dataset_args={"fingerprint": dataset.get("fingerprint", "")},
+            metric_type=kind,
+            metric_name=f"{name} ({stage})",
+            metric_value=figure["value"],
+            metric_args={"stage": stage, **{key: figure[key] for key in ("n", "low", "high") if key in figure}},
+        )
+
+    for stage, split in itertools.product(facts.stages, _SPLITS):
+        figures = facts.metrics[stage.name][split]
+        yield result(stage.name, split, "accuracy", figures["accuracy"], "accuracy")
+        yield result(stage.name, split, "loss", figures["loss"], "loss")
+        for label, recall in figures["recall"].items():
+            yield result(stage.name, split, "recall", recall, f"recall of {label}")
+
+
+def _summary(facts: Facts) -> str:
+    figures = facts.metrics[facts.default.name]
+    return (
+        f"A small image classifier: {_percent(figures['validation']['accuracy'])} of the validation pictures right, "
+        f"{_percent(figures['test']['accuracy'])} of the test pictures, in a file of {_size(facts.default)}."
+    )
+
+
+def _stage_row(stage: StageRecord, facts: Facts) -> dict[str, Any]:
+    figures = facts.metrics[stage.name]
+    notebook = figures.get("notebook", {}).get("validation", {}).get("accuracy")
+    recall = figures["test"]["recall"]
+    return {
+        "name": stage.name,
+        "title": stage.title,
+        "idea": stage.idea,
+        "validation": _proportion(figures["validation"]["accuracy"]),
+        "test": _proportion(figures["test"]["accuracy"]),
+        "notebook": _proportion(notebook) if notebook else "-",
+        "parameters": f"{stage.parameters['total']:,}",
+        "size": _size(stage),
+        "recall": [_proportion(recall[label]) if label in recall else "-" for label in facts.labels],
+    }
+
+
+def _majority(facts: Facts) -> dict[str, str] | None:
+    counts = facts.release.manifest.dataset.get("counts", {})
+    if not {"train", "validation"} <= set(counts):
+        return None
+    label = max(counts["train"], key=counts["train"].__getitem__)
+    share = counts["validation"].get(label, 0) / max(sum(counts["validation"].values()), 1)
+    return {"label": label, "validation": f"{share:.1%}"}
+
+
+def _optional_sections(facts: Facts) -> Iterator[Section]:
+    for build in (_seeds, _calibration, _stress, _neither, _mcnemar, _latency):
+        section = build(facts)
+        if section.rows:
+            yield section
+
+
+def _seeds(facts: Facts) -> Section:
+    rows = tuple(
+        (
+            f"`{stage.name}`",
+            ", ".join(f"{value:.1%}" for value in figure["validation"]),
+            f"{figure['mean']:.1%}",
+            f"{figure['low']:.1%} to {figure['high']:.1%}",
+        )
+        for stage, figure in facts.with_figure("seeds")
+    )
+    return Section(
+        "Other seeds",
+        "The same recipe from other starting weights and in another order; validation accuracy.",
+        ("Stage", "Each seed", "Mean", "Range"),
+        rows,
+    )
+
+
+def _calibration(facts: Facts) -> Section:
+    rows = tuple(
+        (
+            f"`{stage.name}`",
+            f"{figure['temperature']:.2f}",
+            f"{figure['ece_before']:.3f}",
+            f"{figure['ece']:.3f}",
+            f"{figure['n']:,} ({figure['split']})",
+        )
+        for stage, figure in facts.with_figure("calibration")
+    )
+    return Section(
+        "Calibration",
+        "How far the stated confidence is from the share that is right (expected calibration error), before and after "
+        "division of the logits by a temperature.",
+        ("Stage", "Temperature", "ECE before", "ECE", "n"),
+        rows,
+    )
+
+
+def _stress(facts: Facts) -> Section:
+    rows = tuple(
+        (
+            f"`{stage.name}`",
+            corruption["title"],
+            f"{level['severity']:g} {corruption['unit']}".rstrip(),
+            _proportion(level["accuracy"]),
+        )
+        for stage, figure in facts.with_figure("stress")
+        for corruption in figure["corruptions"]
+        for level in [min(corruption["levels"], key=lambda level: level["accuracy"]["value"])]
+    )
+    means = ", ".join(f"`{stage.name}` {figure['mean_accuracy']:.1%}" for stage, figure in facts.with_figure("stress"))
+    return Section(
+        "Spoilt pictures",
+        f"Accuracy on the validation pictures after damage to them; the worst level of each kind. Mean of all: {means}.",
+        ("Stage", "Damage", "Level", "Accuracy"),
+        rows,
+    )
+
+
+def _neither(facts: Facts) -> Section:
+    rows = tuple(
+        (
+            f"`{stage.name}`",
+            *(_proportion(figure["false_rejects"][split]) for split in ("validation", "test")),
+            *(_proportion(figure["turned_away"][kind]) for kind in ("far", "near")),
+        )
+        for stage, figure in facts.with_figure("neither")
+    )
+    return Section(
+        'The answer "neither"',
+        "The first two columns are pictures of the known classes that are turned away by mistake; the last two are "
+        "pictures of things (far) and of other animals (near) that are rightly turned away. Nothing was fitted to those.",
+        ("Stage", "Validation, wrongly", "Test, wrongly", "Far, rightly", "Near, rightly"),
+        rows,
+    )
+
+
+def _mcnemar(facts: Facts) -> Section:
+    rows = tuple(
+        (
+            f"`{stage.name}`",
+            f"`{figure['against']}`",
+            str(figure["only_this_right"]),
+            str(figure["only_other_right"]),
+            f"{figure['n']:,}",
+            f"{figure['p_value']:.2g}",
+        )
+        for stage, figure in facts.with_figure("mcnemar")
+    )
+    return Section(
+        "Is the difference real?",
+        "Two stages on the same pictures (exact McNemar test): how many only the one and only the other gets right.",
+        ("Stage", "Against", "Only this one", "Only the other", "n", "p"),
+        rows,
+    )
+
+
+def _latency(facts: Facts) -> Section:
+    rows = tuple(
+        (f"`{stage.name}`", f"{figure['milliseconds']:.1f} ms", str(figure["machine"]))
+        for stage, figure in facts.with_figure("latency")
+    )
+    return Section("Speed", "Median time of one prediction.", ("Stage", "Time", "Machine"), rows)
+
+
+def _limits(facts: Facts) -> Iterator[str]:
+    labels, default = facts.labels, facts.default
+    if "neither" not in facts.metrics[default.name]:
+        yield (
+            f"It knows {_in_words(labels)} and nothing else: a car, a person or an empty room gets one of these names "
+            "too, often with confidence."
+        )
+    else:
+        near = facts.metrics[default.name]["neither"]["turned_away"]["near"]
+        yield (
+            f'It can answer "neither", but not reliably: of pictures of other animals it lets {1 - near["value"]:.1%} '
+            f"through (n = {near['n']})."
+        )
+    yield from _mistakes(facts)
+    accuracy = facts.metrics[default.name]["test"]["accuracy"]
+    yield (
+        f"The test set is small: with n = {accuracy['n']}, the true accuracy on such pictures may be anywhere from "
+        f"{accuracy['low']:.1%} to {accuracy['high']:.1%}. On other pictures (drawings, unusual angles, night, "
+        "several animals at once) expect less."
+    )
+    weaker = [stage for stage in facts.stages if _value(facts, stage) < _value(facts, default)]
+    if weaker:
+        worst = min(weaker, key=lambda stage: _value(facts, stage))
+        yield (
+            f"The other stages are teaching material, kept as weak as they are: `{worst.name}` gets only "
+            f"{_value(facts, worst):.1%} of the validation pictures right."
+        )
+    for stage, figure in facts.with_figure("stress"):
+        if stage.name == default.name:
+            worst_of = min(figure["corruptions"], key=_worst_level)
+            yield f"Damage hurts it: {worst_of['title']} takes it down to {_worst_level(worst_of):.1%} at the worst level."
+    export = facts.metrics[default.name]["export"]
+    yield (
+        f"The file that ships holds 16-bit weights: on {export['n']:,} pictures its probabilities differ from the "
+        f"trained Keras model's by {export['max_probability_difference']:.4f} at most."
+    )
+    yield "The evidence map says what moved this model, not what is in the picture."
+
+
+def _mistakes(facts: Facts) -> Iterator[str]:
+    """Say how often each class is taken for which other one."""
+    matrix = facts.metrics[facts.default.name]["test"]["confusion_matrix"]
+    for label, row in zip(matrix["labels"], matrix["counts"], strict=True):
+        wrong = [(count, other) for count, other in zip(row, matrix["labels"], strict=True) if other != label and count]
+        if wrong:
+            said = _in_words(tuple(f"{count} `{other}`" for count, other in sorted(wrong, reverse=True)))
+            yield f"Of {sum(row):,} test pictures of `{label}` it calls {said}."
+        else:
+            yield f"It makes no mistake on the {sum(row):,} test pictures of `{label}`, which does not mean it makes none."
+
+
+def _worst_level(corruption: dict[str, Any]) -> float:
+    return min(level["accuracy"]["value"] for level in corruption["levels"])
+
+
+def _value(facts: Facts, stage: StageRecord) -> float:
+    return facts.metrics[stage.name]["validation"]["accuracy"]["value"]
+
+
+def _recipe_rows(facts: Facts) -> list[tuple[str, ...]]:
+    recipes = facts.release.manifest.training.get("recipes", {})
+    rows: list[tuple[str, ...]] = []
+    for stage in facts.stages:
+        recipe = recipes.get(stage.name)
+        if recipe is None:
+            continue
+        variants = recipe.get("frozen_variants")
+        height, width = stage.input_size
+        rows.append(
+            (
+                f"`{stage.name}`",
+                f"{height} x {width}, {stage.resample}",
+                str(recipe["batch_size"]),
+                str(facts.metrics[stage.name]["seconds"]["epochs"]),
+                f"Adam, {recipe['learning_rate']:g}",
+                f"frozen, {variants} augmented variants of each picture" if variants else "-",
+            )
+        )
+    return rows
+
+
+def _training(facts: Facts) -> str:
+    seed = facts.release.manifest.training.get("seed")
+    return (
+        "Cross-entropy on the logits, no early stopping: the last epoch is what ships. Splits are made once, before any "
+        f"shuffling, with every class in the same share{f'; seed {seed}' if seed is not None else ''}. "
+        "The exported model is what was measured, after comparison with the Keras model on the same pictures."
+    )
+
+
+def _data(facts: Facts) -> str:
+    dataset = facts.release.manifest.dataset
+    lines = []
+    if facts.is_notebook:
+        lines.append(
+            "`cats_and_dogs_filtered`: the photos that Google's machine-learning course took from the Asirra set of "
+            f"Microsoft Research and Petfinder (a larger part of which is `{NOTEBOOK_DATASET_PARENT}` on the Hub). "
+            "Pictures of pets from one source and one time: mostly one animal, near, in daylight."
+        )
+    counts = dataset.get("counts", {})
+    if counts:
+        lines.append(
+            "\n".join(
+                [
+                    f"| Split | {' | '.join(facts.labels)} |",
+                    "|---|" + "---|" * len(facts.labels),
+                    *(
+                        f"| {split} | {' | '.join(f'{classes.get(label, 0):,}' for label in facts.labels)} |"
+                        for split, classes in counts.items()
+                    ),
+                ]
+            )
+        )
+    lines.append(
+        f"Unreadable files left out: {dataset.get('unreadable', 0)}. Look-alikes in different splits: "
+        f"{dataset.get('near_duplicates_across_splits', 0)}. Which picture is in which split is in `splits.json`; the SHA-256 over "
+        f"all pictures is `{dataset.get('fingerprint', '')}`."
+    )
+    return "\n\n".join(lines)
+
+
+def _data_licence(facts: Facts) -> str:
+    if not facts.is_notebook:
+        return "Whether the pictures it was trained on allow your use is for whoever trained it to say."
+    return (
+        "The licence of the photos is not stated by those who distribute them, and they are not part of this repository. "
+        "Whether a licence of training pictures reaches the weights is an open question; judge for yourself before "
+        "commercial use."
+    )
+
+
+def _grams(seconds: float) -> float:
+    return seconds / 3600 * ASSUMED_WATTS / 1000 * ASSUMED_GRAMS_PER_KWH
+
+
+def _cost(facts: Facts) -> str:
+    each = ", ".join(
+        f"`{stage.name}` {facts.metrics[stage.name].get('seconds', {}).get('training', 0.0):,.0f} s"
+        for stage in facts.stages
+    )
+    return (
+        f"Training took {facts.seconds:,.0f} s on a CPU, measured ({each}). "
+        f"Assuming {ASSUMED_WATTS} W and {ASSUMED_GRAMS_PER_KWH} g of CO2 equivalent per kWh, that is about "
+        f"{_grams(facts.seconds):.1f} g. The pretraining of a backbone by others is not counted."
+    )
+
+
+def _command(facts: Facts) -> str:
+    training = facts.release.manifest.training
+    data = "" if facts.is_notebook else " --data YOUR_PICTURES"
+    return (
+        'pip install "catdog-hub[train]"  # in a clone of the project: pip install -e ".[train]"\n'
+        f"python training/train_all.py{data} --stages {' '.join(facts.release.manifest.stage_names)}"
+        f" --seed {training.get('seed', 0)}"
+    )
+
+
+def _environment(facts: Facts) -> str:
+    training = facts.release.manifest.training
+    packages = ", ".join(f"{name} {version}" for name, version in training.get("packages", {}).items())
+    return (
+        f"Trained on {facts.release.manifest.created[:10]} with Python {training.get('python', '?')}, {packages}. Other "
+        "processors and versions round differently: expect figures within the intervals, not the same digits."
+    )
+
+
+def _citation(facts: Facts, repo_id: str) -> str:
+    name = repo_id.split("/")[1]
+    return "\n".join(
+        (
+            f"@misc{{{name.replace('.', '-')},",
+            f"  title = {{{name}: {_in_words(facts.labels)}, one idea at a time}},",
+            "  author = {{The catdog-hub contributors}},",
+            f"  year = {{{facts.release.manifest.created[:4]}}},",
+            f"  url = {{https://huggingface.co/{repo_id}}}",
+            "}",
+        )
+    )
+
+
+def example_credits() -> dict[str, str]:
+    """Return file name -> author and licence of the example photos."""
+    path = SAMPLES / "ATTRIBUTION.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["file"]: f"{row['author']}, {row['licence']}" for row in csv.DictReader(file)}
+
+
+def _percent(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.1%}"
+
+
+def _proportion(figure: dict[str, Any]) -> str:
+    return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%}, n = {figure['n']:,})"
+
+
+def _size(stage: StageRecord) -> str:
+    return f"{stage.files['model'].bytes / 1e6:.1f} MB"
+
+
+def _in_words(items: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
+
+
+def main(argv: list[str]) -> int:
+    """Print the card of a release folder (default: the embedded release)."""
+    from catdog_hub.hub import open_release
+
+    try:
+        sys.stdout.write(render(open_release(*argv[:1])))
+    except CatdogError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
