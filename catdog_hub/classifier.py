@@ -11,21 +11,30 @@ import numpy as np
 
 from catdog_hub.engine import Engine, available_cpus
 from catdog_hub.errors import ImageError
+from catdog_hub.familiarity import ACCEPTED, Familiarity
 from catdog_hub.hub import open_release
 from catdog_hub.images import ImageSource, load_pixels
-from catdog_hub.prediction import Prediction
+from catdog_hub.prediction import NEITHER, Prediction
 from catdog_hub.release import Release
 
 
 class Classifier:
     """One stage of a release, ready to predict. Safe to share between threads."""
 
-    def __init__(self, release: Release, stage: str | None = None, *, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        release: Release,
+        stage: str | None = None,
+        *,
+        allow_neither: bool = True,
+        num_threads: int | None = None,
+    ) -> None:
         """Read a stage's model.
 
         Args:
             release: The release.
             stage: Name of the stage; default: the release's default stage.
+            allow_neither: Whether the label may be `"neither"`, for stages that measure familiarity.
             num_threads: Threads that one prediction uses; default: the processors, at most four.
 
         Raises:
@@ -34,7 +43,10 @@ class Classifier:
         """
         self.release = release
         self.stage = release.manifest.stage(stage)
+        self.allow_neither = allow_neither
         self._engine = Engine(release.read_bytes(self.stage.files["model"]), num_threads=num_threads)
+        familiarity = self.stage.files.get("familiarity")
+        self._familiarity = None if familiarity is None else Familiarity.from_bytes(release.read_bytes(familiarity))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,16 +114,19 @@ class Classifier:
         outputs = self._engine(pixels)
         logits, evidence = outputs["logits"], outputs["evidence"]
         probabilities = softmax(logits / self.stage.temperature)
-        first, second = (int(index) for index in np.argsort(-logits, kind="stable")[:2])
         order = np.argsort(-logits, kind="stable")
+        first, second = int(order[0]), int(order[1])
+        familiarity = None if self._familiarity is None else self._familiarity(outputs["features"])
+        unfamiliar = familiarity is not None and familiarity < ACCEPTED
         return Prediction(
-            label=self.labels[first],
+            label=NEITHER if unfamiliar and self.allow_neither else self.labels[first],
             confidence=float(probabilities[first]),
             scores={self.labels[index]: float(probabilities[index]) for index in order},
             margin=float(logits[first] - logits[second]),
             stage=self.stage.name,
             evidence=evidence[:, :, first] - evidence[:, :, second],
             evidence_bias=self.stage.bias[first] - self.stage.bias[second],
+            familiarity=familiarity,
         )
 
     def __repr__(self) -> str:
@@ -128,6 +143,7 @@ def load(
     source: str | PathLike[str] | None = None,
     *,
     stage: str | None = None,
+    allow_neither: bool = True,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | PathLike[str] | None = None,
@@ -144,6 +160,7 @@ def load(
     Args:
         source: `None`, a release folder, or a Hub repository `USER/NAME`.
         stage: Name of the stage; default: the release's default stage.
+        allow_neither: Whether the label may be `"neither"` for pictures that resemble none of the classes.
         revision: Branch, tag or commit of a Hub repository.
         token: Hub token; default: the one that `hf auth login` stored.
         cache_dir: Where downloads are kept; default: the Hub client's own cache.
@@ -165,4 +182,4 @@ def load(
         local_files_only=local_files_only,
         endpoint=endpoint,
     )
-    return Classifier(release, stage, num_threads=num_threads)
+    return Classifier(release, stage, allow_neither=allow_neither, num_threads=num_threads)

@@ -68,7 +68,9 @@ def tint(
 
     Returns:
         An RGBA picture of that size, opaque where the evidence is strongest and transparent where there is none.
+        Maps with very many cells are drawn coarser, see `coarsen`.
     """
+    evidence = coarsen(evidence)
     if scale is None:
         scale = float(np.percentile(np.abs(evidence), 99))
     relative = np.clip(evidence / scale if scale > 0 else np.zeros_like(evidence), -1, 1).astype(np.float32)
@@ -77,3 +79,15 @@ def tint(
     layer.paste(positive, mask=Image.fromarray(np.where(smooth > 0, 255, 0).astype(np.uint8)))
     layer.putalpha(Image.fromarray((np.clip(np.abs(smooth), 0, 1) * 255).astype(np.uint8)))
     return layer
+
+
+def coarsen(evidence: np.ndarray, most: int = 24) -> np.ndarray:
+    """Add up neighbouring cells until there are at most `most` rows and columns; the sum stays the same.
+
+    Early feature maps have thousands of cells, most of them empty, that are too small to be seen.
+    """
+    for axis, length in enumerate(evidence.shape):
+        if length > most:
+            starts = np.arange(most) * length // most
+            evidence = np.add.reduceat(evidence, starts, axis=axis)
+    return evidence

@@ -8,15 +8,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from catdog_hub.hub import BUNDLED, open_release
 from catdog_hub.release import MANIFEST, Release
+from tests.conftest import ROOT, SAMPLES
 
-ROOT = Path(__file__).parents[1]
-SAMPLES = ROOT / "catdog_hub" / "ui" / "samples"
 PHOTO = SAMPLES / "cat_chelsea.png"
 READY_WITHIN_SECONDS = 60
 

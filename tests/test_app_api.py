@@ -11,7 +11,8 @@ import pytest
 import catdog_hub
 from catdog_hub.classifier import Classifier
 from catdog_hub.prediction import NEITHER
-from tests.app_server import PHOTO, ROOT, running_app, shown_release
+from tests.app_server import PHOTO, running_app, shown_release
+from tests.conftest import ROOT
 
 gradio_client = pytest.importorskip("gradio_client")
 

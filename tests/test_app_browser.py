@@ -9,7 +9,8 @@ import zipfile
 
 import pytest
 
-from tests.app_server import PHOTO, SAMPLES, running_app, shown_release
+from tests.app_server import PHOTO, running_app, shown_release
+from tests.conftest import SAMPLES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -111,7 +112,7 @@ def test_first_answer_within_a_second(open_page):
         start = page.evaluate("performance.now()")
         page.locator(".cd-verdict").wait_for()
         took = page.evaluate("performance.now()") - start
-        page.get_by_label("Clear").first.click()
+        page.get_by_label("Remove Image").first.click()
         page.locator("#classify-result .cd-empty").wait_for()
     assert took < (1000 if not os.environ.get("CI") else 5000)
 
@@ -254,6 +255,7 @@ def test_every_view_fits_a_phone(open_page, dark):
 
 def test_dark_mode_is_dark(open_page):
     page = open_page(dark=True)
+    page.wait_for_function("document.body.classList.contains('dark')")
     red, green, blue = page.evaluate(
         "getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
     )

@@ -1,4 +1,8 @@
+import functools
+import hashlib
+import threading
 import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -116,4 +120,37 @@ def test_notebook_digests_name_three_thousand_files(tiny_dataset):
     assert all(len(digest) == 64 for digest in digests.values())
     catalogue = sources.open_catalogue(str(tiny_dataset), sources.check_source(str(tiny_dataset)))
     with pytest.raises(TrainingError, match=r"lacks train/cats/cat\.0\.jpg"):
+        sources.check_notebook_files(catalogue)
+
+
+@pytest.fixture
+def served_zip(tiny_dataset, tmp_path, monkeypatch):
+    """A small dataset on a loopback server that stands for the notebook's, digests and all."""
+    folder = tmp_path / "www"
+    folder.mkdir()
+    path = zipped(tiny_dataset, folder / "photos.zip", "cats_and_dogs_filtered")
+    digests = tmp_path / "digests.sha256"
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(tiny_dataset).as_posix()}"
+        for file in sorted(tiny_dataset.rglob("*.png"))
+    ]
+    digests.write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(sources, "NOTEBOOK_DIGESTS", digests)
+    monkeypatch.setattr(sources, "NOTEBOOK_ZIP_BYTES", path.stat().st_size)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}/photos.zip", digests
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def test_notebook_download_is_checked_file_by_file(served_zip, tmp_path):
+    url, digests = served_zip
+    path = sources.download_notebook_zip(url, tmp_path / "cache")
+    catalogue = sources.open_catalogue(str(path), sources.check_source(str(path)))
+    sources.check_notebook_files(catalogue)
+    assert len(catalogue) == 60
+    digests.write_text(digests.read_text().replace(digests.read_text()[:8], "00000000", 1))
+    with pytest.raises(TrainingError, match=r"another blue/blue-0\.png"):
         sources.check_notebook_files(catalogue)

@@ -1,4 +1,4 @@
-"""The layers of each stage, as the notebook has them.
+"""The layers of each stage: the notebook's four as it has them, and one beyond.
 
 Every stage is a `keras.Sequential` that takes pixels in 0..255 of shape (batch, height, width, 3), scales them
 itself where it scales them at all, and ends in a `Dense` layer that gives one logit per class. After the last
@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from training.efficientnet_lite import PIXEL_MEAN, PIXEL_SCALE, efficientnet_lite2, load_backbone_weights
 from training.errors import TrainingError
 from training.recipes import Recipe
 
@@ -31,6 +32,8 @@ def build(recipe: Recipe, num_classes: int, base_weights: Path | None = None) ->
     model = keras.Sequential([keras.Input((*recipe.input_size, 3), name="image")], name=recipe.name)
     if recipe.name == "transfer":
         stage_layers = _transfer(num_classes, recipe, base_weights)
+    elif recipe.name == "production":
+        stage_layers = _production(num_classes, recipe)
     else:
         stage_layers = _PLAIN[recipe.name](num_classes)
     for layer in stage_layers:
@@ -100,6 +103,18 @@ def _transfer(num_classes: int, recipe: Recipe, base_weights: Path | None) -> li
         layers.GlobalMaxPooling2D(),
         layers.Dropout(0.2),
         layers.Flatten(),
+        layers.Dense(num_classes),
+    ]
+
+
+def _production(num_classes: int, recipe: Recipe) -> list[layers.Layer]:
+    backbone = efficientnet_lite2(recipe.input_size[0])
+    load_backbone_weights(backbone)
+    backbone.trainable = False
+    return [
+        layers.Rescaling(1 / PIXEL_SCALE, offset=-PIXEL_MEAN / PIXEL_SCALE),
+        backbone,
+        layers.GlobalAveragePooling2D(),
         layers.Dense(num_classes),
     ]
 

@@ -1,24 +1,25 @@
 """The model card: a release's JSON files put into words. Every figure in it is read from the release.
 
-`python -m training.card RELEASE > model_card.md` writes the card of a release that has no repository yet.
+`python -m training.card` writes the card of the embedded release to model_card.md, and its pictures.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import catdog_hub
-from catdog_hub.errors import CatdogError
 from catdog_hub.release import Release, StageRecord
 
 TEMPLATE = Path(__file__).parent / "card_template.md"
 SAMPLES = Path(catdog_hub.__file__).parent / "ui" / "samples"
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROJECT_PICTURES = "docs/model_card/"
 
 # What stands for the repository in a card that is not on the Hub.
 PLACEHOLDER_REPO = "USER/catdog-hub"
@@ -93,13 +94,14 @@ class Facts:
                 yield stage, self.metrics[stage.name][name]
 
 
-def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = True) -> str:
+def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = True, pictures: str = "") -> str:
     """Return the text of the model card.
 
     Args:
         release: The release.
         repo_id: The repository it is for.
         keras: Whether the repository holds the default stage in Keras' format at its root.
+        pictures: Where the curves and confusion matrices are, as a prefix of their names.
     """
     from huggingface_hub import ModelCard
 
@@ -119,7 +121,7 @@ def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = T
             "input_size": default.input_size,
             "model_path": default.files["model"].path,
         },
-        example_picture=next(iter(example_files(facts.labels).values()), "picture.jpg"),
+        pictures=pictures,
         stages=[_stage_row(stage, facts) for stage in facts.stages],
         has_notebook=any(facts.with_figure("notebook")),
         majority=_majority(facts),
@@ -167,7 +169,6 @@ def metadata(facts: Facts, repo_id: str, *, keras: bool) -> Any:  # noqa: ANN401
             "emissions": round(_grams(facts.seconds), 1),
             "source": f"estimated from the measured training time at {ASSUMED_WATTS} W and {ASSUMED_GRAMS_PER_KWH} g/kWh",
             "training_type": "from scratch and fine-tuning",
-            "hardware_used": "CPU",
         },
     )
 
@@ -190,6 +191,15 @@ def _eval_results(facts: Facts) -> Iterator[Any]:
             metric_args={"stage": stage, **{key: figure[key] for key in ("n", "low", "high") if key in figure}},
         )
 
+    for stage, figure in facts.with_figure("calibration"):
+        ece = {"value": figure["ece"], "n": figure["n"]}
+        yield result(stage.name, figure["split"], "expected_calibration_error", ece, "expected calibration error")
+    for stage, figure in facts.with_figure("stress"):
+        mean = {"value": figure["mean_accuracy"]}
+        yield result(stage.name, f"{figure['split']}, spoilt", "accuracy", mean, "mean accuracy on spoilt pictures")
+    for stage, figure in facts.with_figure("neither"):
+        for split, share in figure["false_rejects"].items():
+            yield result(stage.name, split, "false_reject_rate", share, "wrongly called neither")
     for stage, split in itertools.product(facts.stages, _SPLITS):
         figures = facts.metrics[stage.name][split]
         yield result(stage.name, split, "accuracy", figures["accuracy"], "accuracy")
@@ -392,7 +402,7 @@ def _mistakes(facts: Facts) -> Iterator[str]:
             said = _in_words(tuple(f"{count} `{other}`" for count, other in sorted(wrong, reverse=True)))
             yield f"Of {sum(row):,} test pictures of `{label}` it calls {said}."
         else:
-            yield f"It makes no mistake on the {sum(row):,} test pictures of `{label}`, which does not mean it makes none."
+            yield f"On test pictures of `{label}` (n = {sum(row):,}) it makes no mistake, which does not mean that it makes none."
 
 
 def _worst_level(corruption: dict[str, Any]) -> float:
@@ -485,7 +495,7 @@ def _cost(facts: Facts) -> str:
         for stage in facts.stages
     )
     return (
-        f"Training took {facts.seconds:,.0f} s on a CPU, measured ({each}). "
+        f"Training took {facts.seconds:,.0f} s, measured ({each}). "
         f"Assuming {ASSUMED_WATTS} W and {ASSUMED_GRAMS_PER_KWH} g of CO2 equivalent per kWh, that is about "
         f"{_grams(facts.seconds):.1f} g. The pretraining of a backbone by others is not counted."
     )
@@ -493,12 +503,14 @@ def _cost(facts: Facts) -> str:
 
 def _command(facts: Facts) -> str:
     training = facts.release.manifest.training
-    data = "" if facts.is_notebook else " --data YOUR_PICTURES"
-    return (
-        'pip install "catdog-hub[train]"  # in a clone of the project: pip install -e ".[train]"\n'
-        f"python training/train_all.py{data} --stages {' '.join(facts.release.manifest.stage_names)}"
-        f" --seed {training.get('seed', 0)}"
-    )
+    options = [] if facts.is_notebook else ["--data YOUR_PICTURES"]
+    options.append(f"--stages {' '.join(facts.release.manifest.stage_names)}")
+    recipes = training.get("recipes", {})
+    epochs_of = {name: facts.metrics[name]["seconds"]["epochs"] for name in facts.metrics if name in recipes}
+    changed = {epochs for name, epochs in epochs_of.items() if epochs != recipes[name]["epochs"]}
+    options.extend(f"--epochs {epochs}" for epochs in sorted(changed))
+    options.append(f"--seed {training.get('seed', 0)}")
+    return f'pip install -e ".[train]"  # in a clone of the project\npython training/train_all.py {" ".join(options)}'
 
 
 def _environment(facts: Facts) -> str:
@@ -549,17 +561,15 @@ def _in_words(items: tuple[str, ...]) -> str:
     return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
 
 
-def main(argv: list[str]) -> int:
-    """Print the card of a release folder (default: the embedded release)."""
+def write_project_card() -> None:
+    """Write the embedded release's card to model_card.md at the project's top level, and its pictures."""
     from catdog_hub.hub import open_release
+    from training import overview
 
-    try:
-        sys.stdout.write(render(open_release(*argv[:1])))
-    except CatdogError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    release = open_release()
+    overview.draw_results(release, PROJECT / PROJECT_PICTURES)
+    (PROJECT / "model_card.md").write_text(render(release, pictures=PROJECT_PICTURES), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    write_project_card()

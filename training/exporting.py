@@ -1,7 +1,8 @@
 """Turn a trained Keras model into the file that ships: LiteRT, float16 weights, with evidence maps.
 
 The exported graph takes raw `uint8` pixels of shape (1, height, width, 3), scales them itself, leaves augmentation
-out, and gives `logits` (1, classes) and `evidence` (1, rows, columns, classes). Every head is linear after its last
+out, and gives `logits` (1, classes) and `evidence` (1, rows, columns, classes); with a global average also the pooled
+`features` (1, channels), which the familiarity of a picture is measured on. Every head is linear after its last
 spatial feature map, so that each class's evidence sums to its logit less its bias, exactly:
 
 - flatten: the feature times its weight, at its own position;
@@ -98,7 +99,10 @@ def export(model: keras.Sequential) -> bytes:
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         maps = features(tf.cast(image, tf.float32), training=False)
         evidence = evidence_of(maps, tf.convert_to_tensor(dense.kernel), kind)
-        return {"logits": tf.reduce_sum(evidence, axis=(1, 2)) + dense.bias, "evidence": evidence}
+        outputs = {"logits": tf.reduce_sum(evidence, axis=(1, 2)) + dense.bias, "evidence": evidence}
+        if kind == "average":
+            outputs["features"] = tf.reduce_mean(maps, axis=(1, 2))
+        return outputs
 
     archive = keras.export.ExportArchive()
     archive.track(features)

@@ -17,7 +17,7 @@ from training.data import Pictures
 from training.recipes import Recipe
 
 History = dict[str, list[float]]
-_CURVES = ("accuracy", "loss", "val_accuracy", "val_loss", "seconds")
+CURVES = ("accuracy", "loss", "val_accuracy", "val_loss", "seconds")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fit_stage(
         results["seconds"] = time.perf_counter() - started
         if epoch == 0:
             results["seconds"] += cache_seconds  # where the time really went
-        for name in _CURVES:
+        for name in CURVES:
             history[name].append(round(float(results[name]), 5))
         checkpoint.save(trained, history)
         _report(recipe, epoch, epochs, history)
@@ -214,7 +214,7 @@ class Checkpoint:
     def restore(self, model: keras.Model) -> History:
         """Load the state into a compiled model and return the history; empty lists where there is none."""
         if not self.index.is_file():
-            return {name: [] for name in _CURVES}
+            return {name: [] for name in CURVES}
         state: dict[str, Any] = json.loads(self.index.read_text(encoding="utf-8"))
         model.optimizer.build(model.trainable_variables)
         model.load_weights(self.folder / state["weights"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 import catdog_hub
+from catdog_hub.errors import SourceError
 from catdog_hub.release import MANIFEST, Release, file_records, sha256_of
 from training import card
 from training.errors import PublishingError
@@ -35,6 +36,11 @@ CARD = "README.md"
 # What a push replaces. Other files in the repository (.gitattributes, a picture somebody added) stay.
 _OWN_FOLDERS = ("stages/", "samples/")
 _OWN_FILES = frozenset({MANIFEST, CARD, "splits.json", "training_curves.png", "confusion_matrices.png", *KERAS_FILES})
+
+# What the Hub client raises: HTTP and transport errors, and plain ones for uploads and answers it does not understand.
+_CLIENT_ERRORS = (HTTPError, OSError, RuntimeError, ValueError)
+
+Operation: TypeAlias = CommitOperationAdd | CommitOperationDelete
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TAG = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -267,13 +273,7 @@ def push_folder(folder: Path, target: Target, message: str) -> Change:
             )
         commit = head or ""
         if operations:
-            commit = target.api.create_commit(
-                target.repo_id,
-                operations,
-                commit_message=message,
-                repo_type=target.kind,
-                parent_commit=head,  # refuse to mix with somebody else's push
-            ).oid
+            commit = _commit(folder, target, head, operations, message)
     if target.tag is not None and named is None:
         with explained(target, f"Commit {commit[:8]} is pushed but not tagged; the same command sets the tag."):
             target.api.create_tag(target.repo_id, tag=target.tag, revision=commit, repo_type=target.kind)
@@ -285,6 +285,23 @@ def push_folder(folder: Path, target: Target, message: str) -> Change:
         uploaded=sum((folder / path).stat().st_size for path in added),
         tagged=target.tag is not None and named is None,
     )
+
+
+def _commit(folder: Path, target: Target, head: str | None, operations: list[Operation], message: str) -> str:
+    try:
+        return target.api.create_commit(
+            target.repo_id,
+            operations,
+            commit_message=message,
+            repo_type=target.kind,
+            parent_commit=head,  # refuse to mix with somebody else's push
+        ).oid
+    except _CLIENT_ERRORS:
+        # Perhaps only the answer was lost: ask what is there now.
+        now = _commit_of(target, None)
+        if now is None or now == head or _operations(folder, _remote_files(target, now), keep_foreign=True):
+            raise
+        return now
 
 
 def _create(target: Target) -> None:
@@ -316,11 +333,9 @@ def _remote_files(target: Target, commit: str | None) -> dict[str, tuple[str, st
     return files
 
 
-def _operations(
-    folder: Path, remote: dict[str, tuple[str, str]], *, keep_foreign: bool
-) -> list[CommitOperationAdd | CommitOperationDelete]:
+def _operations(folder: Path, remote: dict[str, tuple[str, str]], *, keep_foreign: bool) -> list[Operation]:
     local = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+    operations: list[Operation] = [
         CommitOperationAdd(name, str(path))
         for name, path in local.items()
         if name not in remote or _digest(path, remote[name][0]) != remote[name][1]
@@ -383,7 +398,7 @@ def explained(target: Target, state: str) -> Iterator[None]:
     """Turn what the Hub client raises into one sentence, followed by what is on the Hub now."""
     try:
         yield
-    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+    except (*_CLIENT_ERRORS, SourceError) as error:
         _raise_explained(error, target, state)
 
 

@@ -20,6 +20,8 @@ class Recipe:
         learning_rate: Adam's step size.
         frozen_variants: For stages with a frozen backbone: how many augmented variants of each picture are sent
             through it, once. `None` trains end to end.
+        penalty: For stages whose head is a logistic regression on the backbone's output, solved exactly instead of
+            in epochs: half of this times the squared weights is added to the mean log loss.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Recipe:
     # Adam's default in Keras, which is what the notebook uses.
     learning_rate: float = 1e-3
     frozen_variants: int | None = None
+    penalty: float | None = None
 
 
 BASELINE = Recipe(
@@ -65,4 +68,23 @@ TRANSFER = Recipe(
     frozen_variants=8,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (BASELINE, AUGMENTED, PREPROCESSED, TRANSFER)}
+PRODUCTION = Recipe(
+    name="production",
+    title="Production",
+    idea="A better network does the looking (EfficientNet-Lite2), on larger pictures, spoiled in every way that photos "
+    "get spoiled; and it may answer neither.",
+    # What the backbone was trained at, and how.
+    input_size=(260, 260),
+    resample="bicubic",
+    # Each photo as it is, mirrored, and in four random variants (training/spoiling.py). Measured on the notebook's
+    # 1,000 validation photos as they are and under 33 corruptions: without variants 99.8 and 97.95 %, with two 99.6 and
+    # 98.10, with four 99.7 and 98.25, with eight 99.6 and 98.28.
+    frozen_variants=4,
+    # Chosen among 1e-3, 3e-3, 1e-2 and 3e-2 by the same pictures.
+    penalty=3e-3,
+    # Not used: the head is a convex problem with one solution, found without steps.
+    epochs=0,
+)
+
+# A stage that goes beyond the notebook. It needs no network: its backbone is in training/backbones/.
+RECIPES = {recipe.name: recipe for recipe in (BASELINE, AUGMENTED, PREPROCESSED, TRANSFER, PRODUCTION)}

@@ -186,16 +186,16 @@ class Catalogue:
 
 
 def download_notebook_zip(url: str = NOTEBOOK_URL, cache_dir: Path | None = None) -> Path:
-    """Download the notebook's dataset with a progress bar; a finished download is not repeated.
+    """Download the notebook's dataset as the notebook does, with a progress bar; a finished download is not repeated.
 
     Raises:
         TrainingError: The download fails, or is not the file it should be.
     """
-    from datasets import DownloadConfig, DownloadManager
+    import keras
 
     try:
-        path = Path(DownloadManager(download_config=DownloadConfig(cache_dir=cache_dir)).download(url))
-    except Exception as error:  # fsspec and its HTTP back end raise many unrelated types
+        path = Path(keras.utils.get_file(origin=url, cache_dir=cache_dir))
+    except Exception as error:  # get_file raises a bare Exception on every kind of network failure
         raise TrainingError(
             f"Cannot download the notebook's dataset from {url} ({error}). Download it another way and give it with --data."
         ) from error

@@ -14,6 +14,7 @@ from catdog_hub.release import FileRecord, StageRecord
 from training import architectures, evaluation, exporting, fitting
 from training.data import Pictures
 from training.recipes import Recipe
+from training.sources import Catalogue
 
 NOTEBOOK_LOGS = Path(__file__).parent / "notebook_logs.json"
 
@@ -23,6 +24,7 @@ MEASURED_SPLITS = ("validation", "test")
 def train_stage(
     recipe: Recipe,
     pictures: Pictures,
+    catalogue: Catalogue,
     *,
     output: Path,
     release: Path,
@@ -35,6 +37,7 @@ def train_stage(
     Args:
         recipe: The stage's recipe.
         pictures: Decoded at its input size.
+        catalogue: Where the photos themselves are read, by stages that change them before they are resized.
         output: The run's folder: checkpoints go below `work/`, the layer summary below `overview/`.
         release: The release's folder: the stage's files go below `stages/`.
         epochs: Passes over the training pictures.
@@ -54,22 +57,36 @@ def train_stage(
     keras.utils.set_random_seed(seed)
     model = architectures.build(recipe, len(pictures.class_names), base_weights)
     _write_summary(model, output / "overview" / f"layers-{recipe.name}.txt")
-    history = fitting.fit_stage(model, recipe, pictures, epochs=epochs, seed=seed, folder=work)
+    fitted = None
+    if recipe.penalty is None:
+        history = fitting.fit_stage(model, recipe, pictures, epochs=epochs, seed=seed, folder=work)
+        seconds = sum(history["seconds"])
+    else:
+        from training import production
+
+        fitted = production.fit_production(model, recipe, pictures, catalogue, seed=seed, folder=work)
+        history, seconds = {name: [] for name in fitting.CURVES}, fitted.seconds
     model.save(work / "model.keras")
 
     exported = exporting.export(model)
-    metrics = _measure(model, exported, pictures)
-    metrics["seconds"] = {"training": round(sum(history["seconds"]), 1), "epochs": epochs}
+    temperature = fitted.temperature if fitted else 1.0
+    metrics = _measure(model, exported, pictures, temperature)
+    metrics["seconds"] = {"training": round(seconds, 1), "epochs": len(history["loss"])}
     record: dict[str, Any] = dict(history)
-    if pictures.is_notebook_dataset:
-        record["notebook"] = json.loads(NOTEBOOK_LOGS.read_text(encoding="utf-8"))["stages"][recipe.name]
-        metrics["notebook"] = notebook_figures(record["notebook"])
+    logs = json.loads(NOTEBOOK_LOGS.read_text(encoding="utf-8"))["stages"].get(recipe.name)
+    if pictures.is_notebook_dataset and logs:
+        record["notebook"] = logs
+        metrics["notebook"] = notebook_figures(logs)
 
     folder = release / "stages" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.tflite").write_bytes(exported)
-    write_json(folder / "history.json", record)
-    write_json(folder / "metrics.json", metrics)
+    names = {"model": "model.tflite", "history": "history.json", "metrics": "metrics.json"}
+    (folder / names["model"]).write_bytes(exported)
+    write_json(folder / names["history"], record)
+    write_json(folder / names["metrics"], metrics)
+    if fitted:
+        names["familiarity"] = "familiarity.npz"
+        (folder / names["familiarity"]).write_bytes(fitted.familiarity.to_bytes())
     stage = StageRecord(
         name=recipe.name,
         title=recipe.title,
@@ -78,10 +95,8 @@ def train_stage(
         resample=recipe.resample,
         parameters=metrics["parameters"],
         bias=exporting.bias_of(model),
-        files={
-            role: FileRecord.of(release, f"stages/{recipe.name}/{name}")
-            for role, name in (("model", "model.tflite"), ("history", "history.json"), ("metrics", "metrics.json"))
-        },
+        files={role: FileRecord.of(release, f"stages/{recipe.name}/{name}") for role, name in names.items()},
+        temperature=temperature,
     )
     write_json(done, dataclasses.asdict(stage))
     accuracy = metrics["validation"]["accuracy"]
@@ -117,14 +132,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _measure(model: keras.Sequential, exported: bytes, pictures: Pictures) -> dict[str, Any]:
+def _measure(model: keras.Sequential, exported: bytes, pictures: Pictures, temperature: float) -> dict[str, Any]:
     """Measure what ships: the exported model, after comparing it with the Keras model on the same pictures."""
     logits = {
         split: exporting.run_exported(exported, pictures.pixels, pictures.splits[split]) for split in MEASURED_SPLITS
     }
     indices = np.concatenate([pictures.splits[split] for split in MEASURED_SPLITS])
     figures: dict[str, Any] = {
-        split: evaluation.measure(values, pictures.labels[pictures.splits[split]], pictures.class_names)
+        split: evaluation.measure(values / temperature, pictures.labels[pictures.splits[split]], pictures.class_names)
         for split, values in logits.items()
     }
     figures["export"] = exporting.check_export(

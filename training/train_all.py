@@ -25,6 +25,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from catdog_hub.errors import CatdogError
+from catdog_hub.prediction import NEITHER
 from catdog_hub.release import MANIFEST, Release, StageRecord, sha256_of
 from training.errors import TrainingError
 from training.keras_folder import find_keras_folder, write_keras_folder
@@ -157,6 +158,8 @@ def _check_push_arguments(arguments: argparse.Namespace) -> None:
 
 
 def _check_class_names(names: list[str], count: int | None) -> None:
+    if NEITHER in names:
+        raise TrainingError(f"No class can be called {NEITHER!r}: predictions use it for pictures of no class.")
     if len(set(names)) != len(names):
         raise TrainingError(f"--class-names must differ from each other; received {' '.join(names)}.")
     if count is not None and len(names) != count:
@@ -176,6 +179,7 @@ def open_data(arguments: argparse.Namespace, layout: Layout | None) -> Catalogue
     if arguments.class_names is not None:
         _check_class_names(arguments.class_names, len(catalogue.class_names))
         catalogue.class_names = list(arguments.class_names)
+    _check_class_names(catalogue.class_names, None)
     return catalogue
 
 
@@ -188,7 +192,8 @@ def settings_of(arguments: argparse.Namespace, fingerprint: str, class_names: li
         "seed": arguments.seed,
         "epochs": arguments.epochs,
         "base_weights": None if weights is None else sha256_of(weights),
-        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in RECIPES.items()},
+        # One by one, so that stages may be added to a run.
+        **{f"recipe of {name}": dataclasses.asdict(RECIPES[name]) for name in arguments.stages},
     }
     return json.loads(json.dumps(settings))  # as the file gives it back: tuples become lists
 
@@ -196,15 +201,16 @@ def settings_of(arguments: argparse.Namespace, fingerprint: str, class_names: li
 def check_resumable(output: Path, settings: dict[str, object]) -> None:
     """Let a run go on only with the settings it began with."""
     file = output / "settings.json"
+    former: dict[str, object] = {}
     if file.is_file():
         former = json.loads(file.read_text(encoding="utf-8"))
-        changed = [name for name, value in settings.items() if former.get(name) != value]
+        changed = [name for name, value in settings.items() if name in former and former[name] != value]
         if changed:
             raise TrainingError(
                 f"{str(output)!r} holds a run with other settings ({', '.join(changed)}). "
                 "Choose another --output, or discard that run with --fresh."
             )
-    file.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    file.write_text(json.dumps({**former, **settings}, indent=1), encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -285,6 +291,7 @@ def run(arguments: argparse.Namespace) -> Path:
             stages.train_stage(
                 recipe,
                 pictures,
+                catalogue,
                 output=arguments.output,
                 release=release,
                 epochs=arguments.epochs or recipe.epochs,

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["build", "main"]
 
 
-def build(release: Release, source: str | None = None) -> gr.Blocks:
+def build(release: Release, source: str | None = None, revision: str | None = None) -> gr.Blocks:
     """Build the app for a release.
 
     Args:
         release: The release.
         source: What `catdog_hub.load` takes for it, for the code examples; default: nothing, the embedded release.
+        revision: The same for its revision.
 
     Raises:
         MissingDependencyError: Gradio is not installed.
@@ -32,4 +33,4 @@ def build(release: Release, source: str | None = None) -> gr.Blocks:
         if error.name != "gradio":
             raise
         raise MissingDependencyError('The app needs Gradio: pip install "catdog-hub[app]".') from error
-    return build_app(release, source)
+    return build_app(release, source, revision)

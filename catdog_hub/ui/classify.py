@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from html import escape
-from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -13,7 +13,7 @@ from catdog_hub.prediction import NEITHER, Prediction
 from catdog_hub.ui import markup
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
-from catdog_hub.ui.picker import examples, picture_input
+from catdog_hub.ui.picker import FILE, examples, file_of, picture_input
 
 _SHOWN_PIXELS = 800
 # Below this the answer is worded as a guess.
@@ -24,12 +24,13 @@ def build(ladder: Ladder) -> gr.Image:
     """Lay out the view and return its picture input."""
     labels = ladder.labels
 
-    def show(path: str | None) -> str:
-        if path is None:
-            return _invitation(labels)
+    def show(upload: dict[str, Any] | None) -> str:
         start = time.perf_counter()
         try:
-            answer = ladder.answer(Path(path))
+            path = file_of(upload)
+            if path is None:
+                return _invitation(labels)
+            answer = ladder.answer(path)
             milliseconds = 1000 * (time.perf_counter() - start)
             photo = read_photo(path, _SHOWN_PIXELS)
         except ImageError as error:
@@ -48,7 +49,7 @@ def build(ladder: Ladder) -> gr.Image:
         with gr.Column(scale=7, min_width=280):
             result = html_block(_invitation(labels), elem_id="classify-result")
             evidence_slider("classify")
-    picture.change(show, picture, result, **QUIET)
+    picture.change(show, picture, result, **FILE, **QUIET)
     return picture
 
 

@@ -6,6 +6,8 @@ area, so that each class also has a variant for text, darkened or lightened unti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from catdog_hub.evidence import class_color
 
 # WCAG 2.2: AA asks 4.5:1 of text. A little more leaves room for tinted backgrounds.
@@ -42,16 +44,20 @@ DARK = {
     "bad-soft": "#3b2220",
 }
 
-# One hue from pale to strong: stages build on each other, and the last is the one that counts.
-_STAGE_RAMP = {"light": ("#9184b8", "#2f1f63"), "dark": ("#7a6daa", "#ece4ff")}
+# From pale to strong, since stages build on each other, and through several hues, so that lines that cross can be told
+# apart. None of them is a class's colour. Other numbers of stages take colours in between.
+_STAGE_RAMP = {
+    "light": ("#8d8792", "#b3517f", "#8a52c4", "#4b3aa0", "#1b1440"),
+    "dark": ("#85808d", "#c9709b", "#a987e0", "#c3b6ff", "#f3efff"),
+}
 
 
 def css_variables(class_count: int, stage_count: int) -> str:
     """Return the rules that define every colour variable of the app."""
     light = dict(LIGHT) | _class_variables(class_count, LIGHT["sunken"], darker=True)
     dark = dict(DARK) | _class_variables(class_count, DARK["sunken"], darker=False)
-    light |= _stage_variables(stage_count, *_STAGE_RAMP["light"])
-    dark |= _stage_variables(stage_count, *_STAGE_RAMP["dark"])
+    light |= _stage_variables(stage_count, _STAGE_RAMP["light"])
+    dark |= _stage_variables(stage_count, _STAGE_RAMP["dark"])
     classes = "".join(
         f".cd-class-{index} {{ --class: var(--class-{index}); --class-text: var(--class-{index}-text); }}\n"
         for index in range(class_count)
@@ -88,9 +94,13 @@ def _class_variables(count: int, background: str, *, darker: bool) -> dict[str, 
     return variables
 
 
-def _stage_variables(count: int, first: str, last: str) -> dict[str, str]:
-    steps = max(count - 1, 1)
-    return {f"stage-{index}": mix(first, last, index / steps if count > 1 else 1) for index in range(count)}
+def _stage_variables(count: int, ramp: Sequence[str]) -> dict[str, str]:
+    variables = {}
+    for index in range(count):
+        position = (index / (count - 1) if count > 1 else 1) * (len(ramp) - 1)
+        lower = min(int(position), len(ramp) - 2)
+        variables[f"stage-{index}"] = mix(ramp[lower], ramp[lower + 1], position - lower)
+    return variables
 
 
 def _declarations(variables: dict[str, str]) -> str:

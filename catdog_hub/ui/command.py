@@ -35,7 +35,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     if source is None and (source := os.environ.get("CATDOG_HUB_REPO") or None):
         revision = revision or os.environ.get("CATDOG_HUB_REVISION") or None
     release = open_release(source, revision=revision)
-    demo = build(release, source)
+    demo = build(release, source, revision)
     from catdog_hub.ui.theme import launch_options
 
     demo.launch(

@@ -16,6 +16,9 @@ from catdog_hub.ui.charts import MARKERS, Line, line_chart
 # A difference of this many points between training and validation accuracy is called overfitting.
 OVERFITTING = 0.10
 
+# Validation can come out ahead where augmentation makes the training photos harder.
+_HARDER_TRAINING = -0.03
+
 _NOTEBOOK_DASH = "2 4"
 
 
@@ -49,7 +52,7 @@ def build(release: Release) -> None:
             elem_id="curves-notebook",
             visible=has_notebook,
             scale=1,
-            min_width=220,
+            min_width=290,
         )
     result = html_block(show([stage.name for stage in recorded], has_notebook), elem_id="curves-result")
     gr.on([choice.change, notebook.change], show, [choice, notebook], result, **QUIET)
@@ -63,6 +66,8 @@ def overfitting(history: Mapping[str, Any]) -> str:
         f"{markup.percent(training)} of its training photos are right in the end, and "
         f"{markup.percent(validation)} of the photos it never saw"
     )
+    if gap <= _HARDER_TRAINING:
+        return f"{seen}. Training photos are shown flipped and rotated, which makes them harder than new ones."
     if gap < OVERFITTING:
         return f"{seen}: what it learned holds for new photos too."
     text = f"Overfitting: {seen}. The gap of {100 * gap:.0f} points is what it learned by heart."

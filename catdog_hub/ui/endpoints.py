@@ -9,9 +9,9 @@ import gradio as gr
 from gradio.components.api_component import Api
 from gradio_client.utils import python_type_to_json_schema
 
-from catdog_hub.errors import CatdogError
+from catdog_hub.errors import CatdogError, ImageError
 from catdog_hub.ui.ladder import Answer, Ladder
-from catdog_hub.ui.picker import hand_over_files
+from catdog_hub.ui.picker import FILE, file_of
 
 
 class StageAnswer(TypedDict):
@@ -37,7 +37,7 @@ class StageAnswer(TypedDict):
 def build(ladder: Ladder) -> None:
     """Add the endpoints `/predict` and `/stages` to the app that is being built."""
 
-    def predict(image: str | None, stage: str | None = None) -> StageAnswer:
+    def predict(image: dict[str, Any] | None, stage: str | None = None) -> StageAnswer:
         """Classify a picture with one stage.
 
         Args:
@@ -52,7 +52,7 @@ def build(ladder: Ladder) -> None:
         except CatdogError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def stages(image: str | None) -> list[StageAnswer]:
+    def stages(image: dict[str, Any] | None) -> list[StageAnswer]:
         """Classify a picture with every stage, in order.
 
         Args:
@@ -69,12 +69,12 @@ def build(ladder: Ladder) -> None:
     names = list(ladder.manifest.stage_names)
     # Endpoints need components for their inputs. These are never shown.
     with gr.Column(visible=False):
-        image = hand_over_files(gr.Image(type="filepath", label="image"))
+        image = gr.Image(type="filepath", label="image")
         stage = gr.Dropdown(names, value=ladder.manifest.default_stage, label="stage")
         trigger, trigger_all = gr.Button("predict"), gr.Button("stages")
         one, every = _typed(StageAnswer, "answer"), _typed(list[StageAnswer], "answers")
-    trigger.click(predict, [image, stage], one, api_name="predict")
-    trigger_all.click(stages, image, every, api_name="stages")
+    trigger.click(predict, [image, stage], one, api_name="predict", **FILE)
+    trigger_all.click(stages, image, every, api_name="stages", **FILE)
 
 
 def _typed(python_type: Any, label: str) -> Api:  # noqa: ANN401 - any type hint
@@ -82,10 +82,11 @@ def _typed(python_type: Any, label: str) -> Api:  # noqa: ANN401 - any type hint
     return Api(None, python_type_to_json_schema(python_type), label)
 
 
-def _required(image: str | None) -> Path:
-    if image is None:
-        raise gr.Error("No picture was given. Send a file or an http(s) URL as `image`.", print_exception=False)
-    return Path(image)
+def _required(image: dict[str, Any] | None) -> Path:
+    path = file_of(image)
+    if path is None:
+        raise ImageError("No picture was given. Send a file or an http(s) URL as `image`.")
+    return path
 
 
 def _as_dict(answer: Answer) -> StageAnswer:

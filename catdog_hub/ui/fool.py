@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from html import escape
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -15,7 +16,7 @@ from catdog_hub.ui import markup
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.charts import MARKERS, Line, line_chart
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
-from catdog_hub.ui.picker import examples, picture_input
+from catdog_hub.ui.picker import FILE, examples, file_of, picture_input
 
 SLIDERS = ("rotate", "crop", "blur", "darken", "shrink", "recompress", "grey")
 
@@ -28,29 +29,28 @@ def build(ladder: Ladder) -> gr.Image:
     """Lay out the view and return its picture input."""
     corruptions = [CORRUPTIONS[name] for name in SLIDERS]
 
-    def choose(path: str | None, name: str, *severities: float) -> tuple[Image.Image | None, str, str]:
-        if path is None:
-            return None, _invitation(), ""
+    def choose(upload: dict[str, Any] | None, name: str, *severities: float) -> tuple[Image.Image | None, str, str]:
         try:
+            path = file_of(upload)
+            if path is None:
+                return None, _invitation(), ""
             photo = read_photo(path, _PHOTO_PIXELS)
         except ImageError as error:
             return None, markup.note(f"{error} Try another picture.", kind="bad"), ""
-        return photo, *respond(name, photo, *severities)[1:]
+        return photo, answer(photo, *severities), draw(name, photo, *severities)[1]
 
-    def respond(name: str, photo: Image.Image | None, *severities: float) -> tuple[str, str, str]:
+    def answer(photo: Image.Image | None, *severities: float) -> str:
         if photo is None:
-            return name, _invitation(), ""
-        values = dict(zip(SLIDERS, severities, strict=True))
-        before, spoilt = ladder.answers(photo), apply_all(photo, values)
-        return (
-            name,
-            _answers(before, ladder.answers(spoilt), spoilt, ladder),
-            _curve(name, photo, values, before, ladder),
-        )
+            return _invitation()
+        spoilt = apply_all(photo, _named(severities))
+        return _answers(ladder.answers(photo), ladder.answers(spoilt), spoilt, ladder.labels)
+
+    def draw(name: str, photo: Image.Image | None, *severities: float) -> tuple[str, str]:
+        return name, "" if photo is None else _curve(name, photo, _named(severities), ladder)
 
     def reset(name: str, photo: Image.Image | None) -> tuple[object, ...]:
         neutral = [_limits(corruption)[2] for corruption in corruptions]
-        return *respond(name, photo, *neutral), *neutral
+        return answer(photo, *neutral), draw(name, photo, *neutral)[1], *neutral
 
     photo, moved = gr.State(None), gr.State(SLIDERS[0])
     with gr.Row(elem_id="fool-grid"):
@@ -65,13 +65,17 @@ def build(ladder: Ladder) -> gr.Image:
             undo = gr.Button("Undo all", size="sm", elem_id="fool-reset")
         with gr.Column(elem_classes="cd-area-curve", min_width=260):
             curve = html_block("", elem_id="fool-curve")
-    picture.change(choose, [picture, moved, *sliders], [photo, answers, curve], **QUIET)
+    picture.change(choose, [picture, moved, *sliders], [photo, answers, curve], **FILE, **QUIET)
     for name, slider in zip(SLIDERS, sliders, strict=True):
-        slider.input(
-            partial(respond, name), [photo, *sliders], [moved, answers, curve], trigger_mode="always_last", **QUIET
-        )
-    undo.click(reset, [moved, photo], [moved, answers, curve, *sliders], **QUIET)
+        # Two events: the answers follow at once, the curve, which takes a dozen times as long, when it can.
+        slider.input(answer, [photo, *sliders], answers, trigger_mode="always_last", **QUIET)
+        slider.input(partial(draw, name), [photo, *sliders], [moved, curve], trigger_mode="always_last", **QUIET)
+    undo.click(reset, [moved, photo], [answers, curve, *sliders], **QUIET)
     return picture
+
+
+def _named(severities: Sequence[float]) -> dict[str, float]:
+    return dict(zip(SLIDERS, severities, strict=True))
 
 
 def _slider(corruption: Corruption) -> gr.Slider:
@@ -94,7 +98,7 @@ def _limits(corruption: Corruption) -> tuple[float, float, float]:
     return corruption.low, corruption.high, corruption.neutral
 
 
-def _answers(before: Sequence[Answer], after: Sequence[Answer], spoilt: Image.Image, ladder: Ladder) -> str:
+def _answers(before: Sequence[Answer], after: Sequence[Answer], spoilt: Image.Image, labels: tuple[str, ...]) -> str:
     changed = sum(old.prediction.label != new.prediction.label for old, new in zip(before, after, strict=True))
     if not changed:
         headline = "Every stage sticks to its answer."
@@ -102,7 +106,7 @@ def _answers(before: Sequence[Answer], after: Sequence[Answer], spoilt: Image.Im
         headline = "You fooled them all: every stage changed its mind."
     else:
         headline = f"{changed} of {len(after)} stages changed {'its' if changed == 1 else 'their'} mind."
-    rows = "".join(_row(old, new, ladder.labels) for old, new in zip(before, after, strict=True))
+    rows = "".join(_row(old, new, labels) for old, new in zip(before, after, strict=True))
     width, height = spoilt.size
     return (
         f'<section class="cd-card cd-fooled"><img class="cd-spoilt" src="{markup.data_url(spoilt, longest=360)}" '
@@ -122,13 +126,12 @@ def _row(before: Answer, after: Answer, labels: tuple[str, ...]) -> str:
     )
 
 
-def _curve(name: str, photo: Image.Image, values: dict[str, float], before: Sequence[Answer], ladder: Ladder) -> str:
+def _curve(name: str, photo: Image.Image, values: dict[str, float], ladder: Ladder) -> str:
     """Draw every stage's probability of the unspoilt picture's class, along one slider, the others as they are."""
     corruption = CORRUPTIONS[name]
     low, high, _ = _limits(corruption)
     positions = [low + (high - low) * index / (_CURVE_POINTS - 1) for index in range(_CURVE_POINTS)]
-    names = ladder.manifest.stage_names
-    target = before[names.index(ladder.manifest.default_stage)].prediction.top_class
+    target = ladder.answer(photo).prediction.top_class
     along = [ladder.answers(apply_all(photo, values | {name: position})) for position in positions]
     lines = [
         Line(

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from catdog_hub.evidence import class_color, tint
+from catdog_hub.evidence import class_color, coarsen, tint
 from catdog_hub.prediction import NEITHER, Prediction
 
 Html: TypeAlias = str
@@ -116,7 +116,7 @@ def evidence_figure(photo_url: str, size: tuple[int, int], prediction: Predictio
 
 def describe_evidence(prediction: Prediction) -> str:
     """Say in words where the strongest evidence lies, for those who do not see the colours."""
-    evidence = prediction.evidence
+    evidence = coarsen(prediction.evidence)
     parts = []
     if evidence.max() > 0:
         parts.append(

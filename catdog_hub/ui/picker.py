@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from PIL import Image
 
+from catdog_hub.errors import ImageError
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import read_photo
 from catdog_hub.ui.markup import data_url
 from catdog_hub.ui.samples import Sample, samples
+
+# For events that read a picture input. Gradio would open the file first, with an error of its own where that fails and
+# without EXIF handling; like this, `catdog_hub.images.load_rgb` is the only thing that opens pictures. (Overriding
+# `gr.Image.preprocess` in a subclass would do too, but makes Gradio write a .pyi file into the package.)
+FILE: dict[str, Any] = {"preprocess": False}
 
 _SEND_EXAMPLE = """
 element.addEventListener('click', event => {
@@ -25,41 +31,34 @@ element.addEventListener('click', event => {
 
 
 def picture_input(name: str, *, height: int = 300) -> gr.Image:
-    """Make a picture input; `name` becomes part of its element id."""
-    return hand_over_files(
-        gr.Image(
-            type="filepath",
-            sources=["upload", "webcam", "clipboard"],
-            label="Your picture",
-            height=height,
-            buttons=["fullscreen"],
-            elem_id=f"{name}-picture",
-            elem_classes="cd-picture",
-            placeholder="Drop a photo here\n- or -\nclick to choose one",
-            alt_text="The picture you chose",
-        )
+    """Make a picture input; `name` becomes part of its element id. Events read it with `FILE` and `file_of`."""
+    return gr.Image(
+        type="filepath",
+        sources=["upload", "webcam", "clipboard"],
+        label="Your picture",
+        height=height,
+        buttons=["fullscreen"],
+        elem_id=f"{name}-picture",
+        elem_classes="cd-picture",
+        placeholder="Drop a photo here\n- or -\nclick to choose one",
+        alt_text="The picture you chose",
     )
 
 
-def hand_over_files(picture: gr.Image) -> gr.Image:
-    """Make a picture input hand over the uploaded file as it is.
+def file_of(upload: Mapping[str, Any] | None) -> Path | None:
+    """Return the file behind what a picture input holds; `None` where it is empty.
 
-    Gradio would open the file first, with an error of its own where that fails and without EXIF handling. Here
-    `catdog_hub.images.load_rgb` is the only thing that opens pictures.
+    Raises:
+        ImageError: A program sent something else than a file.
     """
-    decode = picture.preprocess
-
-    def path_of(payload: ImageData | None) -> object:
-        if payload is None or payload.path is None:  # nothing, or a `data:` URL from an API client
-            return decode(payload)
-        return payload.path
-
-    # On the instance: for a subclass, Gradio would write a .pyi file beside this one.
-    picture.preprocess = path_of  # type: ignore[method-assign, assignment]
-    return picture
+    if upload is None:
+        return None
+    if not upload.get("path"):
+        raise ImageError("No file was uploaded. Send the picture as a file, not as a data: URL.")
+    return Path(upload["path"])
 
 
-def examples(target: gr.Image, *, heading: str = "Or try one of these") -> None:
+def examples(target: gr.Image, *, heading: str = "Examples") -> None:
     """Show the shippable photos as buttons that put themselves into `target`."""
     buttons = example_gallery(heading, _sample_thumbnails())
 

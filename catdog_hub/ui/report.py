@@ -119,41 +119,44 @@ def _confusion_matrix(stage: StageRecord, matrix: Mapping[str, Any], labels: Seq
 def _calibration(found: list[tuple[StageRecord, Any]], ordinal: Mapping[str, int]) -> str:
     if not found:
         return ""
-    lines = [
-        Line(
-            stage.title,
-            [entry["confidence"] for entry in data["bins"]],
-            [entry["accuracy"] for entry in data["bins"]],
-            f"var(--stage-{ordinal[stage.name]})",
-            marker=MARKERS[ordinal[stage.name] % len(MARKERS)],
-        )
-        for stage, data in found
-        if data.get("bins")
-    ]
-    errors = "".join(
-        f"<li><strong>{escape(stage.title)}</strong>: confidence is off by {100 * data['ece']:.1f} points on average "
-        f"({100 * data['ece_before']:.1f} before calibration; {markup.count(data['n'])} photos, temperature "
-        f"{data['temperature']:.2f}).</li>"
-        for stage, data in found
-    )
-    low = min((x for line in lines for x in (*line.xs, *line.ys)), default=0)
+    bins = [entry for _, data in found for entry in data.get("bins", ())]
+    low = min((min(entry["confidence"], entry["accuracy"]) for entry in bins), default=0.5)
+    # One scale for all stages, so that they can be compared.
     floor = min(0.5, int(10 * low) / 10)
-    chart = line_chart(
-        lines,
-        title="Confidence against the share that is right",
-        summary="Points on the diagonal are honest; below it the stage is too sure, above it too modest.",
-        x_name="confidence",
-        x_range=(floor, 1),
-        y_range=(floor, 1),
-        x_format=_per_cent,
-        y_format=_per_cent,
-        diagonal=True,
+    stages = "".join(
+        f"<div>{_reliability(stage, data['bins'], floor, ordinal[stage.name]) if data.get('bins') else ''}"
+        f'<p class="cd-small">Off by {100 * data["ece"]:.1f} points on average, {100 * data["ece_before"]:.1f} before calibration '
+        f"({markup.count(data['n'])} photos, temperature {data['temperature']:.2f}).</p></div>"
+        for stage, data in found
     )
     return _section(
         "Can its confidence be believed?",
         "Photos are sorted by confidence into groups of equal size. On the dashed diagonal, of those it is 90 % sure of, 90 % are "
         "right. Below it the stage is too sure of itself, above it too modest.",
-        f'<div class="cd-charts">{chart if lines else ""}<ul class="cd-list">{errors}</ul></div>',
+        f'<div class="cd-charts">{stages}</div>',
+    )
+
+
+def _reliability(stage: StageRecord, bins: Sequence[Mapping[str, float]], floor: float, ordinal: int) -> str:
+    line = Line(
+        "",
+        [entry["confidence"] for entry in bins],
+        [entry["accuracy"] for entry in bins],
+        f"var(--stage-{ordinal})",
+        marker=MARKERS[ordinal % len(MARKERS)],
+    )
+    worst = max(bins, key=lambda entry: abs(entry["confidence"] - entry["accuracy"]))
+    return line_chart(
+        [line],
+        title=stage.title,
+        summary=f"Farthest from the diagonal: {markup.percent(worst['accuracy'])} are right where it is "
+        f"{markup.percent(worst['confidence'])} sure.",
+        x_name="confidence, against the share that is right",
+        x_range=(floor, 1),
+        y_range=(floor, 1),
+        x_format=_per_cent,
+        y_format=_per_cent,
+        diagonal=True,
     )
 
 

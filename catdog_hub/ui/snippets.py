@@ -37,9 +37,11 @@ console.log(answer.label, answer.confidence, answer.scores);
 """
 
 
-def build(demo: gr.Blocks, source: str | None) -> None:
-    """Add the code examples, folded away; `source` is what `catdog_hub.load` needs for this release."""
-    package = _PACKAGE.format(source="" if source is None else json.dumps(source))
+def build(demo: gr.Blocks, source: str | None, revision: str | None) -> None:
+    """Add the code examples, folded away; `source` and `revision` are what `catdog_hub.load` needs."""
+    given = [] if source is None else [json.dumps(source)]
+    given += [] if revision is None else [f"revision={json.dumps(revision)}"]
+    package = _PACKAGE.format(source=", ".join(given))
     remote = [_PYTHON, CURL, _JAVASCRIPT]
     with gr.Accordion("The same in code", open=False, elem_id="snippets"), gr.Tabs():
         with gr.Tab("Python, on your machine"):

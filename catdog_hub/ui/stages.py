@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from html import escape
-from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from PIL import Image
@@ -17,9 +17,11 @@ from catdog_hub.ui.classify import evidence_slider
 from catdog_hub.ui.disagreements import search_in_background
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
 from catdog_hub.ui.picker import (
+    FILE,
     example_buttons,
     example_gallery,
     examples,
+    file_of,
     picture_input,
     square_thumbnail,
 )
@@ -38,11 +40,12 @@ def title(stage_count: int) -> str:
 def build(demo: gr.Blocks, ladder: Ladder) -> gr.Image:
     """Lay out the view and return its picture input."""
 
-    def show(path: str | None) -> str:
-        if path is None:
-            return _invitation(ladder)
+    def show(upload: dict[str, Any] | None) -> str:
         try:
-            answers = ladder.answers(Path(path))
+            path = file_of(upload)
+            if path is None:
+                return _invitation(ladder)
+            answers = ladder.answers(path)
             photo = read_photo(path, _SHOWN_PIXELS)
         except ImageError as error:
             return markup.note(f"{error} Try another picture.", kind="bad")
@@ -56,7 +59,7 @@ def build(demo: gr.Blocks, ladder: Ladder) -> gr.Image:
             examples(picture)
             evidence_slider("stages")
     result = html_block(_invitation(ladder), elem_id="stages-result")
-    picture.change(show, picture, result, **QUIET)
+    picture.change(show, picture, result, **FILE, **QUIET)
     return picture
 
 

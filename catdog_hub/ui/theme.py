@@ -20,7 +20,11 @@ _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono
 
 def launch_options(manifest: Manifest) -> dict[str, Any]:
     """Return what `gr.Blocks.launch` needs for the app to look and behave as meant."""
-    style = css_variables(len(manifest.labels), len(manifest.stages)) + _stylesheet()
+    style = (
+        "body { background: var(--paper) !important; }\n"
+        + css_variables(len(manifest.labels), len(manifest.stages))
+        + _stylesheet()
+    )
     return {
         "theme": _theme(),
         # Through `head`, not `css`: Gradio prefixes every selector of the latter, variables on :root included.

@@ -1,0 +1,201 @@
+"""Fit the stage that goes beyond the notebook: an exact head, a temperature, and a sense of what it does not know.
+
+The backbone is frozen, so everything here works on its pooled output. Pictures are spoiled before they are resized,
+as they are in the world; the output for each variant is kept, so that a killed run does not compute it again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image
+from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from catdog_hub.corruptions import CORRUPTIONS
+from catdog_hub.engine import available_cpus
+from catdog_hub.familiarity import Familiarity
+from catdog_hub.images import fit, load_rgb
+from training import evaluation, fitting
+from training.data import Pictures
+from training.recipes import Recipe
+from training.sources import Catalogue
+from training.spoiling import spoil
+
+# Share of the validation pictures, as they are and under corruptions of mild and medium severity, that may be called
+# neither.
+FALSE_REJECT_RATE = 0.01
+
+# 230 kB as float16. Of the sizes tried (64 to 128 dimensions, 128 to 512 prototypes), the smallest that did not lose.
+_DIMENSIONS = 64
+_PROTOTYPES = 512
+
+# Photos are reduced to this before they are spoiled, as in the stress table.
+_LONGEST_SIDE = 640
+
+Change = Callable[[Image.Image, int], Image.Image]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fitting found besides the weights: they are in the model."""
+
+    temperature: float
+    familiarity: Familiarity
+    seconds: float
+
+
+def fit_production(
+    model: keras.Sequential, recipe: Recipe, pictures: Pictures, catalogue: Catalogue, *, seed: int, folder: Path
+) -> Fitted:
+    """Fit the head in place, then temperature and familiarity.
+
+    Args:
+        model: The model from `training.architectures.build`.
+        recipe: Its recipe.
+        pictures: Names, labels and splits.
+        catalogue: Where the photos themselves are read.
+        seed: For the random variants and the prototypes' start.
+        folder: Where the backbone's output is kept.
+
+    Returns:
+        Temperature (fitted on validation pictures, as they are and mildly corrupted), familiarity, and the seconds
+        that this call took.
+    """
+    started = time.perf_counter()
+    assert recipe.frozen_variants is not None and recipe.penalty is not None
+    trunk, _ = fitting.split_at_backbone(model)
+    extractor = _Extractor(trunk, recipe, catalogue, folder / "features")
+
+    train = pictures.splits["train"]
+    variants = [extractor("train", train, _as_it_is), extractor("train-mirrored", train, _mirrored)]
+    variants += [
+        extractor(f"train-{seed}-{number}", train, _spoiled(f"{seed}-{number}"))
+        for number in range(recipe.frozen_variants)
+    ]
+    head = _fit_head(np.concatenate(variants), np.tile(pictures.labels[train], len(variants)), recipe.penalty)
+    model.layers[-1].set_weights(list(head))
+
+    validation = pictures.splits["validation"]
+    clean = extractor("validation", validation, _as_it_is)
+    mild, medium = (
+        [
+            extractor(f"validation-{corruption.name}-{level}", validation, _corrupted(corruption.name, level))
+            for corruption in CORRUPTIONS.values()
+        ]
+        for level in (0, 1)
+    )
+    kernel, bias = head
+    # Fitted on clean pictures alone, it would make the model too sure of itself on all others.
+    temperature = evaluation.fit_temperature(
+        np.concatenate([clean, *mild]) @ kernel + bias, np.tile(pictures.labels[validation], 1 + len(mild))
+    )
+    familiarity = fit_familiarity(
+        np.concatenate([variants[0], *variants[2:]]), clean, np.concatenate([clean, *mild, *medium]), seed
+    )
+    return Fitted(temperature, familiarity, time.perf_counter() - started)
+
+
+def _fit_head(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel (features, classes) and bias (classes,) of a logistic regression with an L2 penalty."""
+    # scikit-learn weighs the summed loss with C and the penalty with 1.
+    regression = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=2000)
+    regression.fit(features, labels)
+    kernel, bias = regression.coef_.T, regression.intercept_
+    if kernel.shape[1] == 1:  # two classes: it gives the difference of the logits
+        kernel, bias = np.concatenate([-kernel, kernel], axis=1) / 2, np.concatenate([-bias, bias]) / 2
+    return kernel.astype(np.float32), bias.astype(np.float32)
+
+
+def fit_familiarity(bank: np.ndarray, clean: np.ndarray, accepted: np.ndarray, seed: int) -> Familiarity:
+    """Fit the model of what training pictures look like. It sees no label and no picture of anything else.
+
+    Args:
+        bank: Features of training pictures and their variants, shape (n, features).
+        clean: Features of the validation pictures as they are.
+        accepted: Features of validation pictures, corrupted ones among them, of which all but `FALSE_REJECT_RATE`
+            are to be accepted.
+        seed: For the start of the prototypes.
+    """
+    unit = _unit(bank)
+    dimensions = min(_DIMENSIONS, *(size - 1 for size in unit.shape))
+    # Uncentred principal directions: a cosine has its origin at zero.
+    projection = TruncatedSVD(dimensions, random_state=seed).fit(unit).components_.T
+    projected = _unit(unit @ projection)
+    # k-means on the unit sphere; centres brought back to it.
+    clusters = KMeans(min(_PROTOTYPES, max(1, len(bank) // 4)), n_init=1, max_iter=25, random_state=seed).fit(projected)
+    unscaled = Familiarity(projection, _unit(clusters.cluster_centers_), threshold=0.0, scale=1.0)
+    unscaled = Familiarity.from_bytes(unscaled.to_bytes())  # the threshold belongs to the rounded arrays that ship
+    threshold = float(np.quantile(unscaled.score(accepted), FALSE_REJECT_RATE))
+    # A typical picture of the classes gets a familiarity of 0.95.
+    scale = max(float(np.median(unscaled.score(clean))) - threshold, 1e-3) / np.log(0.95 / 0.05)
+    return Familiarity(unscaled.projection, unscaled.prototypes, threshold, float(scale))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _as_it_is(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+    return photo
+
+
+def _mirrored(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+    return photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+def _spoiled(name: str) -> Change:
+    return lambda photo, index: spoil(_reduced(photo), random.Random(f"{name}-{index}"))
+
+
+def _corrupted(name: str, level: int) -> Change:
+    corruption = CORRUPTIONS[name]
+    return lambda photo, _: corruption(_reduced(photo), corruption.severities[level])
+
+
+def _reduced(photo: Image.Image) -> Image.Image:
+    photo = photo.copy()
+    photo.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BICUBIC)
+    return photo
+
+
+class _Extractor:
+    """The trunk's output for changed pictures; what was computed once is read from disk."""
+
+    def __init__(self, trunk: keras.Sequential, recipe: Recipe, catalogue: Catalogue, folder: Path) -> None:
+        import tensorflow as tf
+
+        self.run = tf.function(lambda batch: trunk(batch, training=False), reduce_retracing=True)
+        self.recipe, self.catalogue, self.folder = recipe, catalogue, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, indices: np.ndarray, change: Change) -> np.ndarray:
+        file = self.folder / f"{name}.npy"
+        if not file.is_file():
+            features = np.concatenate(list(self._batches(name, indices, change)))
+            temporary = file.with_suffix(".tmp.npy")
+            np.save(temporary, features)
+            temporary.replace(file)
+        return np.load(file, allow_pickle=False)
+
+    def _batches(self, name: str, indices: np.ndarray, change: Change) -> Iterator[np.ndarray]:
+        height, width = self.recipe.input_size
+
+        def read(index: int) -> np.ndarray:
+            photo = load_rgb(self.catalogue.read(index), at_least=(max(2 * width, _LONGEST_SIDE),) * 2)
+            return fit(change(photo, index), (height, width), self.recipe.resample)
+
+        size = self.recipe.batch_size
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            for start in tqdm(range(0, len(indices), size), desc=f"backbone, {name}", unit="batch", leave=False):
+                batch = np.stack(list(pool.map(read, indices[start : start + size].tolist())))
+                yield self.run(batch.astype(np.float32)).numpy()
