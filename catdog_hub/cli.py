@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from catdog_hub import __version__
-from catdog_hub.classifier import Classifier, load
+from catdog_hub.classifier import Classifier
 from catdog_hub.errors import CatdogError, ImageError, MissingDependencyError
 from catdog_hub.hub import open_release
 from catdog_hub.images import SUFFIXES, is_url
 from catdog_hub.prediction import Prediction
+from catdog_hub.quiet import muted_native_stderr
 
 Writer: TypeAlias = Callable[[str, Prediction | ImageError], None]
 
@@ -127,7 +128,10 @@ def _stages(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    classifier = load(arguments.release, stage=arguments.stage, revision=arguments.revision)
+    stages = () if arguments.stage is None else (arguments.stage,)
+    release = open_release(arguments.release, stages=stages, revision=arguments.revision)
+    with muted_native_stderr():  # LiteRT announces its delegate
+        classifier = Classifier(release, arguments.stage)
     paths = list(_find_pictures(arguments.pictures))
     write: Writer = _csv_writer(classifier) if arguments.csv else _write_json if arguments.json else _text_writer(paths)
     failures = 0

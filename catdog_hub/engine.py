@@ -87,9 +87,11 @@ class Engine:
                 self._idle.put(runner)
 
     def _new_runner(self) -> Any:  # noqa: ANN401 - a type of LiteRT's that it does not export
-        interpreter = _interpreter_class()
+        interpreter_class = _interpreter_class()
         try:
-            return interpreter(model_content=self._model, num_threads=self._num_threads).get_signature_runner()
+            interpreter = interpreter_class(model_content=self._model, num_threads=self._num_threads)
+            interpreter.allocate_tensors()  # now, so that the first prediction is as fast as the others
+            return interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ReleaseError(f"LiteRT cannot read the model: {error}") from error
 

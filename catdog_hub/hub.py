@@ -81,8 +81,11 @@ class _Download:
             raise SourceError(f"The Hub repository {self.title} holds no catdog-hub release: it has no {MANIFEST}.")
         release = Release.open(root)
         wanted = (release.manifest.default_stage,) if stages == () else stages
+        paths = [record.path for record in file_records(release.manifest, wanted)]
         # The snapshot folder is named after its commit: the second download cannot meet a newer push.
-        self.fetch([record.path for record in file_records(release.manifest, wanted)], root.name)
+        self.fetch(paths, root.name)
+        if self._is_offline and not all((root / path).is_file() for path in paths):
+            raise SourceError(self._not_cached)
         try:
             release.verify(wanted)
         except ReleaseError as error:
@@ -116,6 +119,18 @@ class _Download:
         except (HTTPError, OSError, ValueError) as error:
             raise SourceError(self._explain(error)) from error
 
+    @property
+    def _is_offline(self) -> bool:
+        return self.local_files_only or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+    @property
+    def _not_cached(self) -> str:
+        return (
+            f"{self.title} is not in the cache, or not all that is needed of it, and cannot be downloaded "
+            f"({'offline mode is on' if self._is_offline else 'the Hub cannot be reached'}). "
+            "Load it once with a network, or name a folder."
+        )
+
     def _explain(self, error: Exception) -> str:
         """Say in a sentence or two what went wrong and what to do."""
         from huggingface_hub import errors
@@ -138,19 +153,10 @@ class _Download:
         if issubclass(kind, errors.HFValidationError):
             return f"{self.repo_id!r} is not a valid Hub repository name: {error}"
         if issubclass(kind, errors.LocalEntryNotFoundError):
-            offline = self.local_files_only or _offline()
-            return (
-                f"{self.title} is not in the cache and cannot be downloaded "
-                f"({'offline mode is on' if offline else 'the Hub cannot be reached'}). "
-                "Load it once with a network, or name a folder."
-            )
+            return self._not_cached
         if getattr(getattr(error, "response", None), "status_code", None) == 401:
             return (
                 f"The Hub refuses the token for {self.title}: log in again with `hf auth login`, or pass token=False."
             )
         reason = str(error).strip().splitlines() or [kind.__name__]
         return f"Cannot download {self.title} from the Hub ({reason[0]}). Try again: complete files are kept."
-
-
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}

@@ -25,6 +25,7 @@ import catdog_hub
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "catdog_hub" / "ui" / "samples"
 NOTEBOOK_STAGES = ("baseline", "augmented", "preprocessed", "transfer")
+ALL_STAGES = (*NOTEBOOK_STAGES, "production")
 TINY_CLASSES = ("blue", "green", "red")
 
 
@@ -74,12 +75,12 @@ def base_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_dataset: Path, base_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a real training of the notebook's four stages on the tiny dataset."""
+    """The output folder of a real training of all stages on the tiny dataset."""
     pytest.importorskip("tensorflow")
     from training import train_all
 
     output = tmp_path_factory.mktemp("run") / "out"
     options = ["--data", str(tiny_dataset), "--output", str(output), "--base-weights", str(base_weights)]
-    status = train_all.main([*options, "--epochs", "2", "--stages", *NOTEBOOK_STAGES])
+    status = train_all.main([*options, "--epochs", "2", "--class-names", *TINY_CLASSES])
     assert status == 0
     return output

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from catdog_hub.release import Release
-from tests.conftest import NOTEBOOK_STAGES
+from tests.conftest import ALL_STAGES
 from training import evaluate, evaluation
 
 
@@ -17,20 +17,9 @@ from training import evaluate, evaluation
 def evaluated(tiny_run, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     release = shutil.copytree(tiny_run / "release", folder / "release")
-    status = evaluate.main(
-        [
-            "--release",
-            str(release),
-            "--data",
-            str(tiny_dataset),
-            "--stress",
-            "4",
-            "--output",
-            str(folder / "report"),
-            "--update",
-        ]
-        + ["--seeds", str(tiny_run / "release"), str(tiny_run / "release")]
-    )
+    run = str(tiny_run / "release")
+    options = ["--stress", "4", "--seeds", run, run, "--output", str(folder / "report"), "--update"]
+    status = evaluate.main(["--release", str(release), "--data", str(tiny_dataset), *options])
     assert status == 0
     return release, json.loads((folder / "report" / "report.json").read_text()), folder / "report"
 
@@ -42,7 +31,7 @@ def test_training_pictures_are_left_out(evaluated):
 
 def test_figures_agree_with_those_of_training(evaluated):
     release, report, _ = evaluated
-    for stage in NOTEBOOK_STAGES:
+    for stage in ALL_STAGES:
         metrics = Release.open(release).metrics(stage)
         right = sum(
             metrics[split]["accuracy"]["value"] * metrics[split]["accuracy"]["n"] for split in ("validation", "test")
@@ -53,15 +42,15 @@ def test_figures_agree_with_those_of_training(evaluated):
 
 def test_every_section_is_there(evaluated):
     _, report, folder = evaluated
-    first, *others = (report["stages"][stage] for stage in NOTEBOOK_STAGES)
+    first, *others = (report["stages"][stage] for stage in ALL_STAGES)
     assert "mcnemar" not in first
-    assert [stage["mcnemar"]["against"] for stage in others] == list(NOTEBOOK_STAGES[:-1])
+    assert [stage["mcnemar"]["against"] for stage in others] == list(ALL_STAGES[:-1])
     for stage in report["stages"].values():
         assert stage["stress"]["n"] == 4
         assert len(stage["stress"]["corruptions"]) >= 7
         assert stage["seeds"]["low"] == stage["seeds"]["high"]
     page = (folder / "report.html").read_text()
-    assert all(stage in page for stage in NOTEBOOK_STAGES)
+    assert all(stage in page for stage in ALL_STAGES)
     assert (folder / "reliability.png").is_file()
     assert (folder / "mistakes-baseline.png").is_file()
 
@@ -76,7 +65,7 @@ def test_update_keeps_the_release_sound(evaluated):
 def test_classes_that_do_not_match(tiny_run, tmp_path, capsys):
     from tests.conftest import write_dataset
 
-    folder = write_dataset(tmp_path / "two", 10, ("blue", "red"))
+    folder = write_dataset(tmp_path / "two", 10, ("cow", "horse"))
     assert evaluate.main(["--release", str(tiny_run / "release"), "--data", str(folder)]) == 2
     assert "--class-names" in capsys.readouterr().err
 
@@ -108,3 +97,23 @@ def test_mcnemar():
     assert (figures["only_this_right"], figures["only_other_right"]) == (5, 0)
     assert figures["p_value"] == pytest.approx(2 * 0.5**5)
     assert evaluation.mcnemar(first, first)["p_value"] == 1
+
+
+def test_some_of_the_classes_will_do(tiny_run, tmp_path):
+    from tests.conftest import write_dataset
+
+    folder = write_dataset(tmp_path / "two", 10, ("green", "red"))
+    options = [
+        "--stages",
+        "production",
+        "--stress",
+        "0",
+        "--neither",
+        str(folder / "red"),
+        "--output",
+        str(tmp_path / "report"),
+    ]
+    assert evaluate.main(["--release", str(tiny_run / "release"), "--data", str(folder), *options]) == 0
+    stage = json.loads((tmp_path / "report" / "report.json").read_text())["stages"]["production"]
+    assert set(stage["recall"]) == {"green", "red"}
+    assert set(stage["neither"]["turned_away"]) == {"red"}

@@ -119,10 +119,13 @@ def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = T
         default={
             "name": default.name,
             "input_size": default.input_size,
+            "resample": default.resample,
+            "temperature": default.temperature,
             "model_path": default.files["model"].path,
         },
         pictures=pictures,
         stages=[_stage_row(stage, facts) for stage in facts.stages],
+        has_curves=any(release.history(stage.name)["loss"] for stage in facts.stages),
         has_notebook=any(facts.with_figure("notebook")),
         majority=_majority(facts),
         optional_sections=list(_optional_sections(facts)),
@@ -420,16 +423,19 @@ def _recipe_rows(facts: Facts) -> list[tuple[str, ...]]:
         recipe = recipes.get(stage.name)
         if recipe is None:
             continue
-        variants = recipe.get("frozen_variants")
         height, width = stage.input_size
+        variants, penalty = recipe.get("frozen_variants"), recipe.get("penalty")
+        exact = penalty is not None
         rows.append(
             (
                 f"`{stage.name}`",
                 f"{height} x {width}, {stage.resample}",
-                str(recipe["batch_size"]),
-                str(facts.metrics[stage.name]["seconds"]["epochs"]),
-                f"Adam, {recipe['learning_rate']:g}",
-                f"frozen, {variants} augmented variants of each picture" if variants else "-",
+                "-" if exact else str(recipe["batch_size"]),
+                "-" if exact else str(facts.metrics[stage.name]["seconds"]["epochs"]),
+                f"logistic regression solved exactly, penalty {penalty:g}"
+                if exact
+                else f"Adam, {recipe['learning_rate']:g}",
+                f"frozen, {variants} random variants of each picture" if variants else "-",
             )
         )
     return rows
@@ -438,8 +444,8 @@ def _recipe_rows(facts: Facts) -> list[tuple[str, ...]]:
 def _training(facts: Facts) -> str:
     seed = facts.release.manifest.training.get("seed")
     return (
-        "Cross-entropy on the logits, no early stopping: the last epoch is what ships. Splits are made once, before any "
-        f"shuffling, with every class in the same share{f'; seed {seed}' if seed is not None else ''}. "
+        "The loss is the cross-entropy of the logits. Stages with epochs ship their last one, without early stopping. "
+        f"Splits are made once, before any shuffling, with every class in the same share{f'; seed {seed}' if seed is not None else ''}. "
         "The exported model is what was measured, after comparison with the Keras model on the same pictures."
     )
 
@@ -507,7 +513,7 @@ def _command(facts: Facts) -> str:
     options.append(f"--stages {' '.join(facts.release.manifest.stage_names)}")
     recipes = training.get("recipes", {})
     epochs_of = {name: facts.metrics[name]["seconds"]["epochs"] for name in facts.metrics if name in recipes}
-    changed = {epochs for name, epochs in epochs_of.items() if epochs != recipes[name]["epochs"]}
+    changed = {epochs for name, epochs in epochs_of.items() if epochs and epochs != recipes[name]["epochs"]}
     options.extend(f"--epochs {epochs}" for epochs in sorted(changed))
     options.append(f"--seed {training.get('seed', 0)}")
     return f'pip install -e ".[train]"  # in a clone of the project\npython training/train_all.py {" ".join(options)}'

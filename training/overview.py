@@ -138,9 +138,12 @@ def confusion_matrices(metrics: dict[str, dict[str, Any]], path: Path, split: st
 
 
 def draw_results(release: Release, folder: Path) -> None:
-    """Draw `training_curves.png` and `confusion_matrices.png` of a release into a folder."""
+    """Draw `training_curves.png` (of stages with epochs, if any) and `confusion_matrices.png` of a release into a folder."""
     names = release.manifest.stage_names
-    training_curves({name: release.history(name) for name in names}, folder / "training_curves.png")
+    histories = {name: release.history(name) for name in names}
+    curves = {name: history for name, history in histories.items() if history["loss"]}
+    if curves:
+        training_curves(curves, folder / "training_curves.png")
     confusion_matrices({name: release.metrics(name) for name in names}, folder / "confusion_matrices.png")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -11,7 +10,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from catdog_hub.errors import CatdogError
 from catdog_hub.prediction import NEITHER
+from catdog_hub.quiet import muted_native_stderr
 from catdog_hub.release import MANIFEST, Release, StageRecord, sha256_of
 from training.errors import TrainingError
 from training.keras_folder import find_keras_folder, write_keras_folder
@@ -213,20 +212,6 @@ def check_resumable(output: Path, settings: dict[str, object]) -> None:
     file.write_text(json.dumps({**former, **settings}, indent=1), encoding="utf-8")
 
 
-@contextlib.contextmanager
-def _quiet_native_stderr() -> Iterator[None]:
-    """Hide what TensorFlow's C++ side prints while it is loaded: remarks that no log level turns off."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
 def open_target(arguments: argparse.Namespace, *, tag_must_be_free: bool) -> Target:
     """Check where the release is to be pushed, the token and the right to write."""
     from training import publishing
@@ -269,7 +254,7 @@ def run(arguments: argparse.Namespace) -> Path:
             path = arguments.output / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     print("Loading TensorFlow ...", flush=True)
-    with _quiet_native_stderr():
+    with muted_native_stderr():
         from training import overview, releasing, stages
     from training.data import decode
 

@@ -29,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    # Where matplotlib is installed, Gradio asks it for its backend at the first event, which without this imports all of
+    # pyplot while the first visitor waits.
+    os.environ.setdefault("MPLBACKEND", "agg")
     from catdog_hub.ui import build
 
     source, revision = arguments.release, arguments.revision

@@ -44,6 +44,14 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u2009")
 
 
+def short_count(number: int) -> str:
+    """Return a large number in millions or thousands."""
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {letter}"
+    return str(number)
+
+
 def file_size(size: int) -> str:
     """Return a size in bytes for people."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size, 1000) / 1e3:.0f} kB"
@@ -164,7 +172,7 @@ def _fitting(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def _place(position: Sequence[np.intp], evidence: np.ndarray) -> str:
-    row, column = (3 * int(index) // length for index, length in zip(position, evidence.shape, strict=True))
+    row, column = (int(3 * (index + 0.5) / length) for index, length in zip(position, evidence.shape, strict=True))
     if row == column == 1:
         return "in the middle"
     names = [("at the top", "", "at the bottom")[row], ("left", "", "right")[column]]

@@ -8,6 +8,8 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
+from catdog_hub.prediction import NEITHER
+
 SAMPLES_FOLDER = Path(__file__).with_name("samples")
 
 _LICENCE_PAGES = {
@@ -39,7 +41,9 @@ class Sample:
     def title(self) -> str:
         """What the photo is called on screen."""
         words = self.description.split("(")[0].split(":")[-1].strip()
-        return words[:1].upper() + words[1:]
+        if self.label == NEITHER:
+            return words[:1].upper() + words[1:]
+        return f"{self.label.capitalize()}: {words}"
 
 
 @cache

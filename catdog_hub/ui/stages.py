@@ -105,7 +105,7 @@ def _card(number: int, answer: Answer, url: str, size: tuple[int, int], ladder: 
     stage, labels = answer.stage, ladder.labels
     facts = markup.facts(
         (
-            ("Parameters", markup.count(stage.parameters["total"])),
+            ("Parameters", markup.short_count(stage.parameters["total"])),
             ("File", markup.file_size(answer.model_bytes)),
             ("Time", f"{answer.milliseconds:.0f} ms" if answer.milliseconds >= 1 else "< 1 ms"),
         )

@@ -87,6 +87,9 @@ def _theme() -> gr.themes.Base:
         "button_secondary_border_color": "strong-line",
         "button_secondary_border_color_hover": "accent",
         "button_secondary_text_color": "ink",
+        "table_even_background_fill": "panel",
+        "table_odd_background_fill": "sunken",
+        "table_border_color": "line",
         "checkbox_background_color": "panel",
         "checkbox_background_color_selected": "accent",
         "checkbox_border_color": "strong-line",
@@ -98,7 +101,7 @@ def _theme() -> gr.themes.Base:
         "checkbox_label_text_color_selected": "ink",
     }
     known = inspect.signature(theme.set).parameters
-    settings = {"block_shadow": "none"}
+    settings = {"block_shadow": "none", "button_border_width": "1px"}
     for name, variable in variables.items():
         settings |= {key: f"var(--{variable})" for key in (name, f"{name}_dark") if key in known}
     return theme.set(**settings)
