@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,7 @@ def stress_table(classifiers: Sequence[Classifier], pictures: Labelled) -> dict[
             answers, readable, _ = ask(
                 classifiers,
                 pictures.paths,
-                lambda image, corruption=corruption, severity=severity: corruption(image, severity),
+                functools.partial(corruption, severity=severity),
                 f"{corruption.name} {severity:g}",
             )
             labels = pictures.labels[readable]
@@ -189,7 +190,10 @@ def stress_table(classifiers: Sequence[Classifier], pictures: Labelled) -> dict[
 
 
 def neither_figures(
-    classifier: Classifier, known: Answers, folders: dict[str, Sequence[Path]], stressed: dict[str, Any] | None = None
+    classifier: Classifier,
+    known: Answers,
+    folders: Mapping[str, Sequence[Path]],
+    stressed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure how well a stage tells pictures of its classes from others.
 
