@@ -69,9 +69,9 @@ def other_release(run_folder: Path) -> Release:
     """Change the run's release: one stage less, and another date."""
     release = Release.open(run_folder / "release")
     manifest = release.manifest
-    kept = tuple(stage for stage in manifest.stages if stage.name != "augmented")
-    default = manifest.default_stage if manifest.default_stage != "augmented" else "baseline"
-    changed = dataclasses.replace(manifest, stages=kept, default_stage=default, created="2030-01-01T00:00:00+00:00")
+    gone = next(name for name in ("augmented", "preprocessed") if name != manifest.default_stage)
+    kept = tuple(stage for stage in manifest.stages if stage.name != gone)
+    changed = dataclasses.replace(manifest, stages=kept, created="2030-01-01T00:00:00+00:00")
     (release.root / MANIFEST).write_text(changed.to_json(), encoding="utf-8")
     return Release.open(release.root)
 
@@ -125,11 +125,7 @@ def test_what_the_repository_holds(target: Target, writer: HubServer, tiny_run: 
     release = Release.open(tiny_run / "release")
     change = publishing.publish(release, target)
     files = set(writer.repo(REPO).files)
-    stage_files = {
-        f"stages/{name}/{file}"
-        for name in release.manifest.stage_names
-        for file in ("model.tflite", "history.json", "metrics.json")
-    }
+    stage_files = {record.path for stage in release.manifest.stages for record in stage.files.values()}
     assert files == stage_files | set(KERAS_FILES) | {
         ".gitattributes",
         "README.md",
@@ -189,11 +185,11 @@ def test_a_new_release_replaces_the_former_in_one_commit(target: Target, writer:
     change = publishing.publish(other_release(run_folder), dataclasses.replace(target, tag="v2.0"))
     repo = writer.repo(REPO)
     assert len(repo.order) == commits + 1
-    assert {path.split("/")[1] for path in change.deleted} == {"augmented"}
-    assert not any("augmented" in path for path in repo.files)
+    (gone,) = {path.split("/")[1] for path in change.deleted}
+    assert not any(path.startswith(f"stages/{gone}/") for path in repo.files)
     assert writer.read(REPO, "notes.txt") == b"mine"
     assert "stages/baseline/model.tflite" not in change.added
-    assert load(REPO, stage="augmented", revision="v1.0", endpoint=writer.url).stage.name == "augmented"
+    assert load(REPO, stage=gone, revision="v1.0", endpoint=writer.url).stage.name == gone
 
 
 def test_a_tag_is_never_moved(target: Target, writer: HubServer, run_folder: Path):
@@ -395,6 +391,19 @@ def test_push_only_needs_no_tensorflow(writer: HubServer, run_folder: Path, tmp_
     command = [sys.executable, "-c", script, "--push-only", str(run_folder / "release"), "--repo-id", REPO]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.strip().splitlines()[-1] == "0 False False"
+
+
+def test_the_keras_folder_of_another_stage_is_refused(
+    writer: HubServer, run_folder: Path, capsys: pytest.CaptureFixture
+):
+    release = Release.open(run_folder / "release")
+    other = next(name for name in release.manifest.stage_names if name != release.manifest.default_stage)
+    manifest = dataclasses.replace(release.manifest, default_stage=other)
+    (release.root / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    options = ["--repo-id", REPO, "--endpoint", writer.url]
+    assert train_all.main(["--push-only", str(release.root), *options]) == 2
+    assert f"the default stage of the release beside it is '{other}'" in capsys.readouterr().err
+    assert writer.repos == {}
 
 
 def test_a_release_without_its_keras_folder(writer: HubServer, run_folder: Path, capsys: pytest.CaptureFixture):

@@ -127,6 +127,7 @@ def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = T
         stages=[_stage_row(stage, facts) for stage in facts.stages],
         has_curves=any(release.history(stage.name)["loss"] for stage in facts.stages),
         has_notebook=any(facts.with_figure("notebook")),
+        notebook_test=_notebook_test(facts),
         majority=_majority(facts),
         optional_sections=list(_optional_sections(facts)),
         limits=list(_limits(facts)),
@@ -234,6 +235,15 @@ def _stage_row(stage: StageRecord, facts: Facts) -> dict[str, Any]:
         "size": _size(stage),
         "recall": [_proportion(recall[label]) if label in recall else "-" for label in facts.labels],
     }
+
+
+def _notebook_test(facts: Facts) -> str:
+    """Say what the notebook measured on its test pictures, for the stages where it did."""
+    return "".join(
+        f" On its own test pictures it reports {_proportion(figures['test']['accuracy'])} for `{stage.name}`."
+        for stage, figures in facts.with_figure("notebook")
+        if "test" in figures
+    )
 
 
 def _majority(facts: Facts) -> dict[str, str] | None:
@@ -361,8 +371,8 @@ def _limits(facts: Facts) -> Iterator[str]:
     labels, default = facts.labels, facts.default
     if "neither" not in facts.metrics[default.name]:
         yield (
-            f"It knows {_in_words(labels)} and nothing else: a car, a person or an empty room gets one of these names "
-            "too, often with confidence."
+            f"It knows nothing but its classes ({_in_words(labels)}): a car, a person or an empty room gets one of these "
+            "names too, often with confidence."
         )
     else:
         near = facts.metrics[default.name]["neither"]["turned_away"]["near"]
@@ -455,8 +465,9 @@ def _data(facts: Facts) -> str:
     lines = []
     if facts.is_notebook:
         lines.append(
-            "`cats_and_dogs_filtered`: the photos that Google's machine-learning course took from the Asirra set of "
-            f"Microsoft Research and Petfinder (a larger part of which is `{NOTEBOOK_DATASET_PARENT}` on the Hub). "
+            "`cats_and_dogs_filtered`, as Google's machine-learning course distributes it: photos of Kaggle's \"Dogs vs. Cats\", "
+            f"which come from the Asirra set of Microsoft Research and Petfinder (`{NOTEBOOK_DATASET_PARENT}` on the Hub holds "
+            "a larger part of it). "
             "Pictures of pets from one source and one time: mostly one animal, near, in daylight."
         )
     counts = dataset.get("counts", {})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
+
+from catdog_hub.errors import ReleaseError
+from catdog_hub.release import Release
 
 FOLDER = "keras"
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
@@ -25,7 +29,19 @@ def write_keras_folder(model: Path, output: Path) -> None:
             archive.extract(name, folder)
 
 
-def find_keras_folder(release: Path) -> Path | None:
-    """Return the Keras folder that training left beside a release, or `None`."""
-    folder = release.resolve().parent / FOLDER
-    return folder if all((folder / name).is_file() for name in KERAS_FILES) else None
+def find_keras_folder(release: Release) -> Path | None:
+    """Return the Keras folder that training left beside a release, or `None`.
+
+    Raises:
+        ReleaseError: It holds another stage than the release's default one.
+    """
+    folder = release.root.resolve().parent / FOLDER
+    if not all((folder / name).is_file() for name in KERAS_FILES):
+        return None
+    stage = json.loads((folder / "config.json").read_text(encoding="utf-8"))["config"]["name"]
+    if stage != release.manifest.default_stage:
+        raise ReleaseError(
+            f"{str(folder)!r} holds the stage {stage!r}, but the default stage of the release beside it is "
+            f"{release.manifest.default_stage!r}. Give the training command again, or remove the folder."
+        )
+    return folder

@@ -213,7 +213,7 @@ def fill_folder(release: Release, repo_id: str, folder: Path) -> None:
     shutil.copyfile(release.root / MANIFEST, folder / MANIFEST)
     from training import overview  # brings Matplotlib and SciPy
 
-    keras = find_keras_folder(release.root)
+    keras = find_keras_folder(release)
     if keras is not None:
         for name in KERAS_FILES:
             shutil.copyfile(keras / name, folder / name)

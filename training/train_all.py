@@ -228,10 +228,11 @@ def push(release: Path, target: Target) -> None:
     """Push a release folder, and say what that changed."""
     from training import publishing
 
-    if find_keras_folder(release) is None:
+    opened = Release.open(release)
+    if find_keras_folder(opened) is None:
         print("No keras/ folder beside the release: the repository will not load with Keras alone.")
     print(f"Pushing {release} ...", flush=True)
-    change = publishing.publish(Release.open(release), target)
+    change = publishing.publish(opened, target)
     print(change)
     print(f"Downloaded again, compared, and one picture predicted: {target.url}")
 
