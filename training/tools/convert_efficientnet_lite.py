@@ -21,6 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository's root
 
+import h5py
 import keras
 
 from training.efficientnet_lite import LITE2, WEIGHTS_PATH, efficientnet_lite2
@@ -45,6 +46,7 @@ def main() -> None:
     state = read_state_dict(arguments.source or _installed_checkpoint())
     arguments.target.parent.mkdir(parents=True, exist_ok=True)
     convert(state).save_weights(arguments.target)
+    compress(arguments.target)
     sys.stdout.write(f"{arguments.target}: {arguments.target.stat().st_size:,} bytes\n")
     if arguments.classifier:
         np.savez_compressed(
@@ -99,6 +101,26 @@ def convert(state: "StateDict", dtype: str = "float16") -> keras.Model:
         target = model.get_layer(layer)
         target.set_weights(_fold(state, convolution, norm, depthwise="depthwise" in layer))
     return model
+
+
+def compress(path: Path) -> None:
+    """Rewrite an HDF5 file with its arrays compressed, without loss; Keras reads it as before."""
+    plain = path.with_suffix(".plain")
+    path.replace(plain)
+    with h5py.File(plain) as source, h5py.File(path, "w") as target:
+
+        def copy(name: str, item: "h5py.Group | h5py.Dataset") -> None:
+            if isinstance(item, h5py.Group):
+                copied = target.create_group(name)
+            else:
+                # Bytes of equal weight beside each other compress better; tiny arrays only grow.
+                options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if item.size > 64 else {}
+                copied = target.create_dataset(name, data=item[()], **options)
+            copied.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    plain.unlink()
 
 
 def _fold(state: "StateDict", convolution: str, norm: str, *, depthwise: bool) -> list[np.ndarray]:
