@@ -55,7 +55,7 @@ def test_stages(capsys, bundled_stages):
     ("words", "message"),
     [
         (["predict", "x.png", "--stage", "nonsense"], "no stage 'nonsense'"),
-        (["predict", "x.png", "--release", "no/such"], "neither a folder nor a Hub repository"),
+        (["predict", "x.png", "--release", "no/such/folder"], "neither a folder nor a Hub repository"),
         (["stages", "--revision", "v1"], "revision"),
     ],
 )

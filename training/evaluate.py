@@ -25,6 +25,9 @@ from training.errors import TrainingError
 from training.report_page import write_page
 from training.sources import check_source, open_catalogue
 
+# The split of a picture that the release has never met.
+NEW = "new"
+
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -108,6 +111,7 @@ def labelled_pictures(arguments: argparse.Namespace, release: Release) -> report
     return report.Labelled(
         [root / catalogue.names[index] for index in chosen],
         np.array([positions[catalogue.labels[index]] for index in chosen]),
+        [parts[index] or NEW for index in chosen],
     )
 
 
@@ -121,7 +125,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"{len(pictures.paths)} pictures, {len(classifiers)} stages")
 
     answers, readable, errors = report.ask(classifiers, pictures.paths)
-    pictures = report.Labelled([pictures.paths[index] for index in readable], pictures.labels[readable])
+    pictures = pictures.take(readable)
     stages = report.stage_figures(classifiers, answers, pictures.labels)
     for classifier, answer in zip(classifiers, answers, strict=True):
         sheet = arguments.output / f"mistakes-{classifier.stage.name}.png"
@@ -129,10 +133,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         # The stored probabilities are calibrated already; multiplied back they are the model's own logits again.
         raw = answer.logits * classifier.stage.temperature
         if min(np.bincount(pictures.labels)) >= 5:
-            calibration = evaluation.cross_fitted_calibration(raw, pictures.labels)
+            calibration = evaluation.calibration(raw, pictures.labels, classifier.stage.temperature)
             stages[classifier.stage.name]["calibration"] = {
                 "temperature": classifier.stage.temperature,
-                "split": f"{_split_title(arguments.split)}, cross-fitted",
+                "split": _split_title(arguments.split),
                 **calibration,
             }
     if arguments.stress:
@@ -142,7 +146,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for classifier, answer in zip(classifiers, answers, strict=True):
         if folders and not np.isnan(answer.familiarity).any():
             stage = stages[classifier.stage.name]
-            stage["neither"] = report.neither_figures(classifier, answer, folders, stage.get("stress"))
+            stage["neither"] = report.neither_figures(classifier, answer, pictures.splits, folders, stage.get("stress"))
     for name, figures in seeds_figures(arguments.seeds, names).items():
         stages[name]["seeds"] = figures
 

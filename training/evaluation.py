@@ -120,23 +120,33 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(result.x))
 
 
-def cross_fitted_calibration(logits: np.ndarray, labels: np.ndarray, folds: int = 5) -> dict[str, Any]:
-    """Measure calibration without looking at the pictures that the temperature was fitted on.
+def calibration(logits: np.ndarray, labels: np.ndarray, temperature: float, folds: int = 5) -> dict[str, Any]:
+    """Measure how far a stage's confidence can be believed.
 
-    Each fold's probabilities use a temperature fitted on the others.
+    Args:
+        logits: Before division by any temperature, shape (n, classes).
+        labels: Class indices, shape (n,).
+        temperature: What the stage divides them by.
+        folds: Parts in which the cross-fitted figure is made.
 
     Returns:
-        `n`, the expected calibration error before (`ece_before`) and after (`ece`), and the `bins` after.
+        `n`; the expected calibration error without temperature (`ece_before`), with the stage's own (`ece`, and `bins`),
+        and with one fitted, for each fold of these pictures, on the other folds (`ece_cross_fitted`): what calibrating
+        on such pictures would give, measured on pictures that it was not fitted on.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
-    calibrated = np.empty_like(logits, dtype=np.float64)
-    for fit, held_out in splitter.split(logits, labels):
-        calibrated[held_out] = softmax(logits[held_out] / fit_temperature(logits[fit], labels[fit]))
-    before, _ = expected_calibration_error(softmax(logits), labels)
-    after, bins = expected_calibration_error(calibrated, labels)
-    return {"n": len(labels), "ece_before": before, "ece": after, "bins": bins}
+    cross_fitted = np.empty_like(logits, dtype=np.float64)
+    for fit, held_out in StratifiedKFold(folds, shuffle=True, random_state=0).split(logits, labels):
+        cross_fitted[held_out] = softmax(logits[held_out] / fit_temperature(logits[fit], labels[fit]))
+    shipped, bins = expected_calibration_error(softmax(logits / temperature), labels)
+    return {
+        "n": len(labels),
+        "ece_before": expected_calibration_error(softmax(logits), labels)[0],
+        "ece": shipped,
+        "ece_cross_fitted": expected_calibration_error(cross_fitted, labels)[0],
+        "bins": bins,
+    }
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> dict[str, float | int]:

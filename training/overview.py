@@ -138,13 +138,17 @@ def confusion_matrices(metrics: dict[str, dict[str, Any]], path: Path, split: st
 
 
 def draw_results(release: Release, folder: Path) -> None:
-    """Draw `training_curves.png` (of stages with epochs, if any) and `confusion_matrices.png` of a release into a folder."""
+    """Draw `training_curves.png` (where a stage has epochs), `confusion_matrices.png` and `reliability.png` (where measured)."""
     names = release.manifest.stage_names
     histories = {name: release.history(name) for name in names}
     curves = {name: history for name, history in histories.items() if history["loss"]}
     if curves:
         training_curves(curves, folder / "training_curves.png")
-    confusion_matrices({name: release.metrics(name) for name in names}, folder / "confusion_matrices.png")
+    metrics = {name: release.metrics(name) for name in names}
+    confusion_matrices(metrics, folder / "confusion_matrices.png")
+    bins = {name: figures["calibration"]["bins"] for name, figures in metrics.items() if "calibration" in figures}
+    if bins:
+        reliability_diagram(bins, folder / "reliability.png")
 
 
 def reliability_diagram(bins: dict[str, list[dict[str, float]]], path: Path) -> None:

@@ -33,17 +33,24 @@ class Labelled:
     Attributes:
         paths: Files.
         labels: Class indices in the release's order, shape (n,).
+        splits: For each picture the split of the release's own data that it belongs to.
     """
 
     paths: list[Path]
     labels: np.ndarray
+    splits: list[str]
+
+    def take(self, chosen: Sequence[int]) -> Labelled:
+        """Return the pictures at these positions."""
+        return Labelled(
+            [self.paths[index] for index in chosen], self.labels[chosen], [self.splits[index] for index in chosen]
+        )
 
     def sample(self, count: int) -> Labelled:
         """Take `count` pictures evenly over the list, hence over the classes where it is sorted by class."""
         if count >= len(self.paths):
             return self
-        chosen = np.linspace(0, len(self.paths) - 1, count).round().astype(int)
-        return Labelled([self.paths[index] for index in chosen], self.labels[chosen])
+        return self.take(np.linspace(0, len(self.paths) - 1, count).round().astype(int).tolist())
 
 
 @dataclass
@@ -192,6 +199,7 @@ def stress_table(classifiers: Sequence[Classifier], pictures: Labelled) -> dict[
 def neither_figures(
     classifier: Classifier,
     known: Answers,
+    splits: Sequence[str],
     folders: Mapping[str, Sequence[Path]],
     stressed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -200,15 +208,19 @@ def neither_figures(
     Args:
         classifier: A stage that measures familiarity.
         known: Its answers on pictures of its classes.
+        splits: The split that each of those belongs to.
         folders: Name to files of pictures of something else.
         stressed: The stage's entry in the stress table.
 
     Returns:
-        `false_rejects`, `turned_away` and `auroc` by name.
+        `false_rejects` by split, and as "stressed" under all corruptions; `turned_away` and `auroc` by folder.
     """
     from sklearn.metrics import roc_auc_score
 
-    false_rejects = {"clean": evaluation.proportion(int(known.rejected.sum()), len(known.rejected))}
+    false_rejects = {}
+    for split in dict.fromkeys(splits):
+        rejected = known.rejected[[member == split for member in splits]]
+        false_rejects[split] = evaluation.proportion(int(rejected.sum()), len(rejected))
     if stressed is not None:
         levels = [level["rejected"] for corruption in stressed["corruptions"] for level in corruption["levels"]]
         total = sum(level["n"] for level in levels)

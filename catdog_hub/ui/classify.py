@@ -94,7 +94,7 @@ def _reading(prediction: Prediction, ladder: Ladder) -> str:
     if prediction.confidence < _UNSURE:
         return f"Not sure: it could also be {markup.a(prediction.runner_up)}."
     calibration = ladder.release.metrics(prediction.stage).get("calibration")
-    if calibration:
+    if calibration and ladder.manifest.stage(prediction.stage).temperature != 1:
         return (
             f"Of 100 pictures with this confidence, about {100 * prediction.confidence:.0f} are right "
             f"(checked on {markup.count(calibration['n'])} photos)."

@@ -125,8 +125,8 @@ def _calibration(found: list[tuple[StageRecord, Any]], ordinal: Mapping[str, int
     floor = min(0.5, int(10 * low) / 10)
     stages = "".join(
         f"<div>{_reliability(stage, data['bins'], floor, ordinal[stage.name]) if data.get('bins') else ''}"
-        f'<p class="cd-small">Off by {100 * data["ece"]:.1f} points on average, {100 * data["ece_before"]:.1f} before calibration '
-        f"({markup.count(data['n'])} photos, temperature {data['temperature']:.2f}).</p></div>"
+        f'<p class="cd-small">Off by {100 * data["ece"]:.1f} points on average{_before(data)} ({markup.count(data["n"])} '
+        f"photos).</p></div>"
         for stage, data in found
     )
     return _section(
@@ -135,6 +135,12 @@ def _calibration(found: list[tuple[StageRecord, Any]], ordinal: Mapping[str, int
         "right. Below it the stage is too sure of itself, above it too modest.",
         f'<div class="cd-charts">{stages}</div>',
     )
+
+
+def _before(data: Mapping[str, float]) -> str:
+    if data["temperature"] == 1:
+        return ""
+    return f", {100 * data['ece_before']:.1f} before its logits were divided by {data['temperature']:.2f}"
 
 
 def _reliability(stage: StageRecord, bins: Sequence[Mapping[str, float]], floor: float, ordinal: int) -> str:
@@ -176,8 +182,9 @@ def _stress(found: list[tuple[StageRecord, Any]], ordinal: Mapping[str, int]) ->
     )
     return _section(
         "How it stands up to spoilt photos",
-        "The validation photos, changed in ways that happen to real photos, mildly to strongly. Shown is the share still right, "
-        "on average over all changes and below for each. The same changes are in “Try to fool it”.",
+        f"{markup.count(found[0][1]['n'])} photos ({escape(found[0][1]['split'])}), changed in ways that happen to real photos, mildly "
+        "to strongly. Shown is the share still right, on average over all changes and below for each. The same changes are in "
+        "“Try to fool it”.",
         f'<div class="cd-intervals cd-overview">{overview}</div>{tables}',
     )
 
@@ -264,12 +271,11 @@ def _speed(stages: Sequence[StageRecord], metrics: Mapping[str, Metrics]) -> str
         parts = [f"{markup.file_size(stage.files['model'].bytes)}"]
         if seconds := found.get("seconds"):
             parts.append(f"trained in {_duration(seconds['training'])} ({seconds['epochs']} epochs)")
-        if latency := found.get("latency"):
-            parts.append(f"answers in {latency['milliseconds']:.1f} ms ({latency['machine']})")
         entries.append(f"<li><strong>{escape(stage.title)}</strong>: {escape(', '.join(parts))}.</li>")
     return _section(
         "Size and speed",
-        "The file is what has to be downloaded. Times depend on the machine; compare the stages with each other.",
+        "The file is what has to be downloaded. Times depend on the machine; compare the stages with each other. How long each takes "
+        "to answer is shown beside its answers.",
         f'<ul class="cd-list">{"".join(entries)}</ul>',
     )
 
