@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -164,6 +165,33 @@ def disk() -> None:
         print("  " + ", ".join(f"{name} {size / 1e6:.0f}" for size, name in sizes[:6]))
 
 
+def app(rounds: int) -> None:
+    """From the upload to the answer on the page, in a real browser against a running app."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.app_server import running_app
+
+    started = time.perf_counter()
+    with running_app() as url, sync_playwright() as playwright:
+        ready = time.perf_counter() - started
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        seconds = []
+        for _ in range(rounds + 1):
+            picture = page.locator("#classify-picture input[type=file]").first
+            picture.wait_for(state="attached")
+            begun = time.perf_counter()
+            picture.set_input_files(SAMPLES / "dog_german_shepherd.webp")
+            page.locator(".cd-verdict").wait_for()
+            seconds.append(time.perf_counter() - begun)
+            page.get_by_label("Remove Image").first.click()
+            page.locator("#classify-result .cd-empty").wait_for()
+        browser.close()
+    print(f"\nThe app: ready {ready:.1f} s after its start; from upload to answer (target: at most 1000 ms)")
+    print(f"  first {seconds[0] * 1e3:.0f} ms, then {statistics.median(seconds[1:]) * 1e3:.0f} ms (median of {rounds})")
+
+
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
@@ -207,7 +235,7 @@ def main() -> None:
     parser.add_argument("--base-weights", help="MobileNetV2's weights, for the training comparison")
     parser.add_argument("--epochs", type=int, default=2, help="epochs of the training comparison; default: %(default)s")
     parser.add_argument(
-        "--only", choices=["start", "warm", "keras", "memory", "disk", "training"], help="one part only"
+        "--only", choices=["start", "warm", "keras", "memory", "disk", "app", "training"], help="one part only"
     )
     arguments = parser.parse_args()
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} processors, Python {platform.python_version()}")
@@ -221,6 +249,8 @@ def main() -> None:
         memory()
     if arguments.only in (None, "disk"):
         disk()
+    if arguments.only in (None, "app"):
+        app(arguments.rounds)
     if arguments.data and arguments.only in (None, "training"):
         training(arguments.data, arguments.base_weights, arguments.epochs)
 

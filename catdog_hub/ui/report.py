@@ -64,8 +64,8 @@ def _ladder(stages: Sequence[StageRecord], metrics: Mapping[str, Metrics]) -> st
     on = f"{markup.count(n)} validation photos" + (f" and {markup.count(n_test)} test photos" if n_test else "")
     return _section(
         "What each stage gets right",
-        f"The dot is the share of {on} that a stage gets right. The bar is its 95 % interval: with other photos of the same kind "
-        "the dot would fall within it 19 times in 20. Stages whose bars are far apart really differ.",
+        f"The dot is the share of {on} that a stage gets right. The bar is its 95 % interval: of bars "
+        "made like this from other photos of the same kind, 19 in 20 hold the true share. Stages whose bars are far apart really differ.",
         f'<ol class="cd-ladder">{"".join(rows)}</ol>',
     )
 
