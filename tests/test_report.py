@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow")
 
 from catdog_hub.release import Release
-from tests.conftest import ALL_STAGES
+from tests.conftest import ALL_STAGES, TINY_CLASSES
 from training import evaluate, evaluation
 
 
@@ -60,6 +60,55 @@ def test_update_keeps_the_release_sound(evaluated):
     release.verify()
     assert "stress" in release.metrics("transfer")
     assert "validation" in release.metrics("transfer")
+
+
+def test_training_pictures_are_known_by_their_content(tiny_run, tiny_dataset, tmp_path, capsys):
+    for file in sorted(tiny_dataset.rglob("*.png")):
+        (tmp_path / "copies" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "copies" / file.parent.name / f"renamed-{file.name}")
+    options = ["--stages", "baseline", "--stress", "0", "--output", str(tmp_path / "report")]
+    assert evaluate.main(["--release", str(tiny_run / "release"), "--data", str(tmp_path / "copies"), *options]) == 0
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["n"] == 20
+
+
+def test_pictures_that_are_new_to_a_release_do_not_update_it(tiny_run, tmp_path, capsys):
+    from tests.conftest import write_dataset
+
+    release = shutil.copytree(tiny_run / "release", tmp_path / "release")
+    before = (release / "release.json").read_bytes()
+    new = write_dataset(tmp_path / "new", 3, ("blue", "green", "red"))
+    (new / "red" / "other.png").write_bytes((new / "blue" / "blue-0.png").read_bytes() + b"other")
+    options = ["--stages", "baseline", "--stress", "0", "--output", str(tmp_path / "report"), "--update"]
+    assert evaluate.main(["--release", str(release), "--data", str(new), *options]) == 2
+    assert "new to it" in capsys.readouterr().err
+    assert (tmp_path / "report" / "report.json").is_file()
+    assert (release / "release.json").read_bytes() == before
+
+
+def test_a_finished_run_goes_on_after_an_update(tiny_run, tiny_dataset, base_weights, tmp_path):
+    from training import train_all
+
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    options = ["--stages", "baseline", "--stress", "4", "--output", str(tmp_path / "report"), "--update"]
+    assert evaluate.main(["--release", str(run / "release"), "--data", str(tiny_dataset), *options]) == 0
+    again = ["--data", str(tiny_dataset), "--output", str(run), "--base-weights", str(base_weights), "--epochs", "2"]
+    assert train_all.main([*again, "--class-names", *TINY_CLASSES]) == 0
+    release = Release.open(run / "release")
+    release.verify()
+    assert "stress" in release.metrics("baseline")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stress", "-1"], "--stress must be 0 or more"),
+        (["--neither", "no-such-folder"], "'no-such-folder' holds no pictures"),
+        (["--update"], "--update needs --release FOLDER"),
+    ],
+)
+def test_bad_arguments(words, message, tiny_dataset, tmp_path, capsys):
+    assert evaluate.main(["--data", str(tiny_dataset), "--output", str(tmp_path), *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_classes_that_do_not_match(tiny_run, tmp_path, capsys):

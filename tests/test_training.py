@@ -108,7 +108,7 @@ def test_export_agrees_with_keras_for_every_kind_of_head(kind):
     assert exporting.split_at_head(model)[1] == kind
     pixels = np.random.default_rng(0).integers(0, 256, (9, 16, 12, 3), dtype=np.uint8)
     exported = exporting.export(model)
-    logits = exporting.run_exported(exported, pixels, np.arange(9))
+    logits = exporting.run_exported(exported, pixels, np.arange(9))["logits"]
     figures = exporting.check_export(model, pixels, np.arange(9), logits)
     assert figures["max_probability_difference"] < 0.005
     outputs = exporting.Engine(exported)(pixels[0])

@@ -61,6 +61,7 @@ class Pictures:
         labels: Class index of each picture, shape (n,).
         pixels: `uint8` of shape (n, height, width, 3).
         splits: Split name to sorted picture indices.
+        digests: Name to SHA-256 of each picture that could be read.
         fingerprint: SHA-256 over every picture's name and content.
         problems: Files that were skipped or are odd.
         near_duplicates: Look-alikes in different splits.
@@ -72,6 +73,7 @@ class Pictures:
     labels: np.ndarray
     pixels: np.ndarray
     splits: dict[str, np.ndarray]
+    digests: dict[str, str]
     fingerprint: str
     problems: list[Problem] = field(default_factory=list)
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
@@ -142,6 +144,7 @@ def decode(catalogue: Catalogue, size: tuple[int, int], resample: str, cache_fil
         labels=catalogue.labels,
         pixels=pixels,
         splits=splits,
+        digests=digests,
         fingerprint=fingerprint(digests),
         problems=problems,
         near_duplicates=find_near_duplicates(catalogue.names, hashes, splits),

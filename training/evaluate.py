@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from catdog_hub.images import SUFFIXES
 from catdog_hub.release import MANIFEST, FileRecord, Release
 from training import evaluation, report
 from training.errors import TrainingError
+from training.releasing import short_digest
 from training.report_page import write_page
 from training.sources import check_source, open_catalogue
 
@@ -81,6 +83,23 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything slow begins."""
+    if arguments.stress < 0:
+        raise TrainingError(f"--stress must be 0 or more; received {arguments.stress}.")
+    if arguments.update and (arguments.release is None or not Path(arguments.release).is_dir()):
+        raise TrainingError(
+            "--update needs --release FOLDER: neither the embedded release nor one on the Hub is changed."
+        )
+    for folder in arguments.neither:
+        if not report.find_unlabelled(folder, SUFFIXES):
+            raise TrainingError(f"--neither {str(folder)!r} holds no pictures.")
+    if len({folder.name for folder in arguments.neither}) < len(arguments.neither):
+        raise TrainingError("The folders of --neither must have different names: the report calls them by these.")
+    for path in arguments.seeds:
+        Release.open(path)
+
+
 def labelled_pictures(arguments: argparse.Namespace, release: Release) -> report.Labelled:
     """List the pictures of a folder, in the release's classes, without those it was trained on."""
     layout = check_source(arguments.data)
@@ -98,8 +117,12 @@ def labelled_pictures(arguments: argparse.Namespace, release: Release) -> report
             "Name them with --class-names."
         )
     splits = release.read_json(release.manifest.files["splits"]) if "splits" in release.manifest.files else {}
-    known = {name: split for split, members in splits.items() for name in members}
-    parts = [known.get(name) for name in catalogue.names]
+    known = {digest: split for split, members in splits.items() for digest in members.values()}
+    # By content: a picture that it was trained on is left out under any name and in any folder.
+    parts = [
+        known.get(short_digest(hashlib.sha256(catalogue.read(index)).hexdigest()), NEW)
+        for index in range(len(catalogue))
+    ]
     chosen = [index for index, part in enumerate(parts) if part != "train" and arguments.split in ("all", part)]
     trained = parts.count("train")
     if trained:
@@ -111,12 +134,13 @@ def labelled_pictures(arguments: argparse.Namespace, release: Release) -> report
     return report.Labelled(
         [root / catalogue.names[index] for index in chosen],
         np.array([positions[catalogue.labels[index]] for index in chosen]),
-        [parts[index] or NEW for index in chosen],
+        [parts[index] for index in chosen],
     )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure, write the report, and return it."""
+    check_arguments(arguments)
     release = open_release(arguments.release)
     names = arguments.stages or list(release.manifest.stage_names)
     classifiers = [Classifier(release, name) for name in names]
@@ -125,7 +149,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     print(f"{len(pictures.paths)} pictures, {len(classifiers)} stages")
 
     answers, readable, errors = report.ask(classifiers, pictures.paths)
+    if not readable:
+        raise TrainingError(f"None of the {len(errors)} pictures can be read; the first: {errors[0]}")
     pictures = pictures.take(readable)
+    split = " + ".join(name for name in ("validation", "test", NEW) if name in pictures.splits)
     stages = report.stage_figures(classifiers, answers, pictures.labels)
     for classifier, answer in zip(classifiers, answers, strict=True):
         sheet = arguments.output / f"mistakes-{classifier.stage.name}.png"
@@ -136,12 +163,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             calibration = evaluation.calibration(raw, pictures.labels, classifier.stage.temperature)
             stages[classifier.stage.name]["calibration"] = {
                 "temperature": classifier.stage.temperature,
-                "split": _split_title(arguments.split),
+                "split": split,
                 **calibration,
             }
     if arguments.stress:
         for name, table in report.stress_table(classifiers, pictures.sample(arguments.stress)).items():
-            stages[name]["stress"] = {"split": _split_title(arguments.split), **table}
+            stages[name]["stress"] = {"split": split, **table}
     folders = {folder.name: report.find_unlabelled(folder, SUFFIXES) for folder in arguments.neither}
     for classifier, answer in zip(classifiers, answers, strict=True):
         if folders and not np.isnan(answer.familiarity).any():
@@ -160,12 +187,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     (arguments.output / "report.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     write_page(result, arguments.output)
     if arguments.update:
+        if NEW in pictures.splits:
+            raise TrainingError(
+                "--update is for figures on the release's own data, and some of these pictures are new to it. "
+                f"The report is in {str(arguments.output)!r}; the release is as it was."
+            )
         update_release(release, stages)
     return result
-
-
-def _split_title(split: str) -> str:
-    return "validation + test" if split == "all" else split
 
 
 def seeds_figures(releases: list[Path], stages: list[str]) -> dict[str, dict[str, Any]]:

@@ -126,14 +126,13 @@ def bias_of(model: keras.Sequential) -> tuple[float, ...]:
     return tuple(float(value) for value in np.asarray(model.layers[-1].bias))
 
 
-def run_exported(model: bytes, pixels: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return the exported model's logits, shape (n, classes), for some of the pictures."""
+def run_exported(model: bytes, pixels: np.ndarray, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the exported model's outputs (`logits`, shape (n, classes), and perhaps `features`) for some pictures."""
     from tqdm import tqdm
 
     engine = Engine(model)
-    return np.stack(
-        [engine(pixels[index])["logits"] for index in tqdm(indices, desc="exported model", unit="picture", leave=False)]
-    )
+    results = [engine(pixels[index]) for index in tqdm(indices, desc="exported model", unit="picture", leave=False)]
+    return {name: np.stack([result[name] for result in results]) for name in results[0] if name != "evidence"}
 
 
 def check_export(

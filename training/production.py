@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ _PROTOTYPES = 512
 # Photos are reduced to this before they are spoiled, as in the stress table.
 _LONGEST_SIDE = 640
 
+# So many of the training photos' variants are no spoiled ones: as they are, and mirrored.
+UNSPOILED = 2
+
+Head = tuple[np.ndarray, np.ndarray]
 Change = Callable[[Image.Image, int], Image.Image]
 
 
@@ -69,31 +73,31 @@ def fit_production(
 
     Returns:
         Temperature (fitted on validation pictures, as they are and mildly corrupted), familiarity, and the seconds
-        that this call took.
+        that all of it took, those of an earlier run that was killed included.
     """
-    started = time.perf_counter()
     assert recipe.frozen_variants is not None and recipe.penalty is not None
     trunk, _ = fitting.split_at_backbone(model)
-    extractor = _Extractor(trunk, recipe, catalogue, folder / "features")
+    extractor = Extractor(trunk, recipe, catalogue, folder / "features")
 
     train = pictures.splits["train"]
-    variants = [extractor("train", train, _as_it_is), extractor("train-mirrored", train, _mirrored)]
+    variants = [extractor("train", train, as_it_is), extractor("train-mirrored", train, mirrored)]
     variants += [
-        extractor(f"train-{seed}-{number}", train, _spoiled(f"{seed}-{number}"))
+        extractor(f"train-{seed}-{number}", train, spoiled(f"{seed}-{number}"))
         for number in range(recipe.frozen_variants)
     ]
-    head = _fit_head(np.concatenate(variants), np.tile(pictures.labels[train], len(variants)), recipe.penalty)
-    model.layers[-1].set_weights(list(head))
-
     validation = pictures.splits["validation"]
-    clean = extractor("validation", validation, _as_it_is)
+    clean = extractor("validation", validation, as_it_is)
     mild, medium = (
         [
-            extractor(f"validation-{corruption.name}-{level}", validation, _corrupted(corruption.name, level))
+            extractor(f"validation-{corruption.name}-{level}", validation, corrupted(corruption.name, level))
             for corruption in CORRUPTIONS.values()
         ]
         for level in (0, 1)
     )
+
+    started = time.perf_counter()
+    head = fit_head(variants[:UNSPOILED], variants, pictures.labels[train], recipe.penalty)
+    model.layers[-1].set_weights(list(head))
     kernel, bias = head
     # Fitted on clean pictures alone, it would make the model too sure of itself on all others.
     temperature = evaluation.fit_temperature(
@@ -102,11 +106,31 @@ def fit_production(
     familiarity = fit_familiarity(
         np.concatenate([variants[0], *variants[2:]]), clean, np.concatenate([clean, *mild, *medium]), seed
     )
-    return Fitted(temperature, familiarity, time.perf_counter() - started)
+    return Fitted(temperature, familiarity, extractor.seconds + time.perf_counter() - started)
 
 
-def _fit_head(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+def fit_head(
+    unspoiled: Sequence[np.ndarray], everything: Sequence[np.ndarray], labels: np.ndarray, penalty: float
+) -> Head:
+    """Return the mean of two heads: one that knows photos as they are, and one that has seen them spoiled too.
+
+    The first is the better one on good photos, the second on bad ones; their mean is nearly as good as the better one
+    on both. It is still linear.
+
+    Args:
+        unspoiled: Features of the training photos as they are and mirrored, each of shape (n, features).
+        everything: Those, and the features of spoiled variants.
+        labels: Class indices of the photos, shape (n,).
+        penalty: See `training.recipes.Recipe`.
+    """
+    heads = [logistic_regression(variants, labels, penalty) for variants in (unspoiled, everything)]
+    kernels, biases = zip(*heads, strict=True)
+    return np.mean(kernels, axis=0), np.mean(biases, axis=0)
+
+
+def logistic_regression(variants: Sequence[np.ndarray], labels: np.ndarray, penalty: float) -> Head:
     """Return kernel (features, classes) and bias (classes,) of a logistic regression with an L2 penalty."""
+    features, labels = np.concatenate(variants), np.tile(labels, len(variants))
     # scikit-learn weighs the summed loss with C and the penalty with 1.
     regression = LogisticRegression(C=1 / (penalty * len(labels)), max_iter=2000)
     regression.fit(features, labels)
@@ -145,19 +169,23 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _as_it_is(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+def as_it_is(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+    """Change nothing."""
     return photo
 
 
-def _mirrored(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+def mirrored(photo: Image.Image, index: int) -> Image.Image:  # noqa: ARG001
+    """Swap left and right."""
     return photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def _spoiled(name: str) -> Change:
+def spoiled(name: str) -> Change:
+    """Return a change that spoils each photo at random; the same name gives the same changes."""
     return lambda photo, index: spoil(_reduced(photo), random.Random(f"{name}-{index}"))
 
 
-def _corrupted(name: str, level: int) -> Change:
+def corrupted(name: str, level: int) -> Change:
+    """Return a change that applies one corruption, at one of the severities of the stress table."""
     corruption = CORRUPTIONS[name]
     return lambda photo, _: corruption(_reduced(photo), corruption.severities[level])
 
@@ -168,7 +196,7 @@ def _reduced(photo: Image.Image) -> Image.Image:
     return photo
 
 
-class _Extractor:
+class Extractor:
     """The trunk's output for changed pictures; what was computed once is read from disk."""
 
     def __init__(self, trunk: keras.Sequential, recipe: Recipe, catalogue: Catalogue, folder: Path) -> None:
@@ -176,16 +204,21 @@ class _Extractor:
 
         self.run = tf.function(lambda batch: trunk(batch, training=False), reduce_retracing=True)
         self.recipe, self.catalogue, self.folder = recipe, catalogue, folder
+        self.seconds = 0.0  # that all of it took, in this run or an earlier one
         folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, indices: np.ndarray, change: Change) -> np.ndarray:
-        file = self.folder / f"{name}.npy"
+        """Return the features, shape (n, features), of these pictures after a change; `name` is what they are kept by."""
+        file = self.folder / f"{name}.npz"
         if not file.is_file():
+            started = time.perf_counter()
             features = np.concatenate(list(self._batches(name, indices, change)))
-            temporary = file.with_suffix(".tmp.npy")
-            np.save(temporary, features)
+            temporary = file.with_suffix(".tmp.npz")
+            np.savez(temporary, features=features, seconds=time.perf_counter() - started)
             temporary.replace(file)
-        return np.load(file, allow_pickle=False)
+        with np.load(file, allow_pickle=False) as stored:
+            self.seconds += float(stored["seconds"])
+            return stored["features"]
 
     def _batches(self, name: str, indices: np.ndarray, change: Change) -> Iterator[np.ndarray]:
         height, width = self.recipe.input_size

@@ -74,8 +74,16 @@ def _unless_unchanged(manifest: Manifest, folder: Path) -> Manifest:
 
 
 def _write_splits(path: Path, pictures: Pictures) -> None:
-    splits = {split: pictures.split_names(split) for split in pictures.splits}
+    splits = {
+        split: {name: short_digest(pictures.digests[name]) for name in pictures.split_names(split)}
+        for split in pictures.splits
+    }
     path.write_text(json.dumps(splits, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def short_digest(sha256: str) -> str:
+    """Return what stands for a picture in splits.json: enough to know it again under another name."""
+    return sha256[:16]
 
 
 def _read(path: Path) -> dict[str, Any]:

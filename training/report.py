@@ -20,6 +20,7 @@ from catdog_hub.errors import ImageError
 from catdog_hub.images import fit, load_rgb
 from catdog_hub.prediction import NEITHER, Prediction
 from training import evaluation
+from training.errors import TrainingError
 
 # Corruptions need the photo itself, not what a model sees of it. Photos of the size that people upload are reduced to
 # this much first, so that "shrink to 200 pixels" means the same for all of them and the table does not take hours.
@@ -144,6 +145,9 @@ def stage_figures(
         measured["expected_calibration_error"] = {"value": error, "n": len(labels), "bins": bins}
         if not np.isnan(answer.familiarity).any():
             measured["rejected"] = evaluation.proportion(int(answer.rejected.sum()), len(labels))
+            measured["label_accuracy"] = evaluation.proportion(
+                int(np.sum(answer.right(labels) & ~answer.rejected)), len(labels)
+            )
         if position:
             before = answers[position - 1]
             measured["mcnemar"] = {
@@ -229,7 +233,9 @@ def neither_figures(
         )
     turned_away, auroc = {}, {}
     for name, paths in folders.items():
-        (answers,), _, _ = ask([classifier], paths, title=name)
+        (answers,), readable, errors = ask([classifier], paths, title=name)
+        if not readable:
+            raise TrainingError(f"None of the pictures in {name!r} can be read; the first: {errors[0]}")
         turned_away[name] = evaluation.proportion(int(answers.rejected.sum()), len(answers.rejected))
         truth = np.concatenate([np.ones(len(known.familiarity)), np.zeros(len(answers.familiarity))])
         auroc[name] = float(roc_auc_score(truth, np.concatenate([known.familiarity, answers.familiarity])))

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from catdog_hub.familiarity import Familiarity
 from catdog_hub.release import FileRecord, StageRecord
 from training import architectures, evaluation, exporting, fitting
 from training.data import Pictures
@@ -51,7 +52,7 @@ def train_stage(
     done = work / "stage.json"
     if done.is_file():
         print(f"{recipe.name}: finished earlier")
-        return StageRecord.from_json(json.loads(done.read_text(encoding="utf-8")))
+        return _finished(done, release)
 
     print(f"\n{recipe.title} ({recipe.name}): {recipe.idea}")
     keras.utils.set_random_seed(seed)
@@ -70,7 +71,7 @@ def train_stage(
 
     exported = exporting.export(model)
     temperature = fitted.temperature if fitted else 1.0
-    metrics = _measure(model, exported, pictures, temperature)
+    metrics = _measure(model, exported, pictures, temperature, fitted.familiarity if fitted else None)
     metrics["seconds"] = {"training": round(seconds, 1), "epochs": len(history["loss"])}
     record: dict[str, Any] = dict(history)
     logs = json.loads(NOTEBOOK_LOGS.read_text(encoding="utf-8"))["stages"].get(recipe.name)
@@ -132,16 +133,38 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _measure(model: keras.Sequential, exported: bytes, pictures: Pictures, temperature: float) -> dict[str, Any]:
+def _finished(done: Path, release: Path) -> StageRecord:
+    """Return the entry of a stage that an earlier run finished."""
+    stage = StageRecord.from_json(json.loads(done.read_text(encoding="utf-8")))
+    # `evaluate.py --update` may have added figures since.
+    files = {
+        role: FileRecord.of(release, record.path) if role == "metrics" and (release / record.path).is_file() else record
+        for role, record in stage.files.items()
+    }
+    return dataclasses.replace(stage, files=files)
+
+
+def _measure(
+    model: keras.Sequential, exported: bytes, pictures: Pictures, temperature: float, familiarity: Familiarity | None
+) -> dict[str, Any]:
     """Measure what ships: the exported model, after comparing it with the Keras model on the same pictures."""
-    logits = {
+    outputs = {
         split: exporting.run_exported(exported, pictures.pixels, pictures.splits[split]) for split in MEASURED_SPLITS
     }
+    logits = {split: values["logits"] for split, values in outputs.items()}
     indices = np.concatenate([pictures.splits[split] for split in MEASURED_SPLITS])
     figures: dict[str, Any] = {
         split: evaluation.measure(values / temperature, pictures.labels[pictures.splits[split]], pictures.class_names)
         for split, values in logits.items()
     }
+    if familiarity is not None:
+        familiarity = Familiarity.from_bytes(familiarity.to_bytes())  # as it ships
+        for split, values in outputs.items():
+            labels = pictures.labels[pictures.splits[split]]
+            accepted = familiarity.score(values["features"]) >= familiarity.threshold
+            figures[split]["label_accuracy"] = evaluation.proportion(
+                int(np.sum(accepted & (values["logits"].argmax(axis=1) == labels))), len(labels)
+            )
     figures["export"] = exporting.check_export(
         model, pictures.pixels, indices, np.concatenate([logits[split] for split in MEASURED_SPLITS])
     )
