@@ -209,6 +209,14 @@ class HubServer:
             "sent": sum(request.sent for request in self.requests),
         }
 
+    def take_figures(self, title: str) -> str:
+        """Return the totals in one line, and start to count anew. Bytes are those of the bodies, without headers."""
+        totals = self.totals()
+        self.reset_counters()
+        return (
+            f"{title:<46}{totals['requests']:>4} requests{totals['received']:>13,} bytes up{totals['sent']:>13,} down"
+        )
+
     def take_fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
@@ -240,7 +248,9 @@ _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
         ("POST", _KIND + _REPO + r"/preupload/(?P<revision>[^/]+)", "preupload"),
         ("POST", _KIND + _REPO + r"/commit/(?P<revision>[^/]+)", "commit"),
         ("POST", _KIND + _REPO + r"/tag/(?P<revision>[^/]+)", "tag"),
+        ("GET", r"/api/(?P<kind>space)s/" + _REPO + r"/variables", "variables"),
         ("POST", r"/api/(?P<kind>space)s/" + _REPO + r"/variables", "set_variable"),
+        ("DELETE", r"/api/(?P<kind>space)s/" + _REPO + r"/variables", "delete_variable"),
         ("POST", r"/((?P<kind>space|dataset)s/)?" + _REPO + r"\.git/info/lfs/objects/batch", "lfs_batch"),
         ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", "lfs_put"),
         ("GET", r"/((?P<kind>space|dataset)s/)?" + _REPO + r"/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
@@ -277,6 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def do_PUT(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
         self._serve()
 
     def _serve(self) -> None:
@@ -527,7 +540,15 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo(write=True)
         wanted = json.loads(self.body)
         repo.variables[wanted["key"]] = wanted["value"]
-        return Answer.of({key: {"value": value} for key, value in repo.variables.items()})
+        return self.on_variables()
+
+    def on_delete_variable(self) -> Answer:
+        if self._repo(write=True).variables.pop(json.loads(self.body)["key"], None) is None:
+            raise HubError(404, message="There is no such variable")
+        return self.on_variables()
+
+    def on_variables(self) -> Answer:
+        return Answer.of({key: {"key": key, "value": value} for key, value in self._repo(write=True).variables.items()})
 
     def on_resolve(self) -> Answer:
         repo = self._repo()

@@ -31,6 +31,7 @@ OPTIONAL: dict[str, Any] = {
     },
     "stress": {
         "split": "validation",
+        "n": 800,
         "corruptions": [
             {
                 "name": "noise",
@@ -40,7 +41,19 @@ OPTIONAL: dict[str, Any] = {
                     {"severity": 10, "accuracy": {"value": 0.91, "n": 800, "low": 0.88, "high": 0.93}},
                     {"severity": 60, "accuracy": {"value": 0.613, "n": 800, "low": 0.57, "high": 0.65}},
                 ],
-            }
+            },
+            {
+                "name": "grey",
+                "title": "Grey",
+                "unit": "",
+                "levels": [
+                    {
+                        "severity": 1,
+                        "accuracy": {"value": 0.95, "n": 800, "low": 0.93, "high": 0.96},
+                        "rejected": {"value": 0.02, "n": 800, "low": 0.012, "high": 0.032},
+                    },
+                ],
+            },
         ],
         "mean_accuracy": 0.777,
     },
@@ -69,6 +82,12 @@ OPTIONAL: dict[str, Any] = {
 }
 
 
+LABEL_ACCURACY = {
+    "validation": {"value": 0.985, "n": 800, "low": 0.974, "high": 0.991},
+    "test": {"value": 0.98, "n": 200, "low": 0.95, "high": 0.992},
+}
+
+
 def with_metrics(source: Path, folder: Path, change: Any) -> Release:
     """Copy a release, change every stage's figures, and correct the checksums."""
     shutil.copytree(source, folder)
@@ -89,11 +108,25 @@ def body_of(text: str) -> str:
     return text.split("---\n", 2)[2]
 
 
-@pytest.fixture(params=["tiny", "embedded"])
+@pytest.fixture(params=["tiny", "full", "embedded"])
 def release(request: pytest.FixtureRequest) -> Release:
     if request.param == "embedded":
         return open_release()
+    if request.param == "full":
+        return request.getfixturevalue("full_release")
     return Release.open(request.getfixturevalue("tiny_run") / "release")
+
+
+@pytest.fixture
+def full_release(tiny_run: Path, tmp_path: Path) -> Release:
+    """The tiny release with every optional figure in every stage."""
+
+    def change(stage: str, metrics: dict[str, Any]) -> None:
+        metrics.update(OPTIONAL)
+        for split, figure in LABEL_ACCURACY.items():
+            metrics[split]["label_accuracy"] = figure
+
+    return with_metrics(tiny_run / "release", tmp_path / "full", change)
 
 
 def test_model_card_is_the_embedded_releases():
@@ -110,29 +143,138 @@ def test_readme_shows_the_embedded_releases_figures():
     assert text == card.with_table(text, card.readme_table(open_release()))
 
 
+def figures_in(content: Any, path: tuple[str, ...] = ()) -> dict[tuple[Any, ...], tuple[str, ...]]:
+    """Return every figure with n and interval in a metrics file, and where it is."""
+    if isinstance(content, list):
+        content = {str(index): entry for index, entry in enumerate(content)}
+    if not isinstance(content, dict):
+        return {}
+    if "value" in content:
+        return {tuple(content.get(key) for key in ("value", "n", "low", "high")): path}
+    return {figure: where for key, part in content.items() for figure, where in figures_in(part, (*path, key)).items()}
+
+
 def test_the_hub_reads_back_every_result(release: Release):
     data = ModelCard(card.render(release, "ann/pets")).data
     assert data.model_name == "pets"
     found = {
         (result.metric_args["stage"], result.dataset_split, result.metric_name): (
             result.metric_value,
-            result.metric_args.get("n"),
-            result.metric_args.get("low"),
-            result.metric_args.get("high"),
+            *(result.metric_args.get(key) for key in ("n", "low", "high")),
         )
         for result in data.eval_results
     }
+    assert len(found) == len(data.eval_results)
 
     def figures(figure: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(figure.get(key) for key in ("value", "n", "low", "high"))
 
     for stage in release.manifest.stage_names:
         metrics = release.metrics(stage)
+        # Whatever has a value is there: a figure that is added to the releases later is not forgotten.
+        shown = {figure for (of, *_), figure in found.items() if of == stage}
+        measured = figures_in({key: part for key, part in metrics.items() if key not in ("notebook", "export")})
+        assert {where for figure, where in measured.items() if figure not in shown} == set()
+        expected = {}
         for split in ("validation", "test"):
-            assert found[stage, split, f"accuracy ({stage})"] == figures(metrics[split]["accuracy"])
-            assert found[stage, split, f"loss ({stage})"] == figures(metrics[split]["loss"])
+            expected[split, "accuracy"] = figures(metrics[split]["accuracy"])
+            expected[split, "loss"] = figures(metrics[split]["loss"])
             for label, recall in metrics[split]["recall"].items():
-                assert found[stage, split, f"recall of {label} ({stage})"] == figures(recall)
+                expected[split, f"recall of {label}"] = figures(recall)
+            if "label_accuracy" in metrics[split]:
+                name = 'accuracy, "neither" counted as a mistake'
+                expected[split, name] = figures(metrics[split]["label_accuracy"])
+        if "calibration" in metrics:
+            calibration = metrics["calibration"]
+            name = "expected calibration error"
+            for key, title in (
+                ("ece_before", " without temperature"),
+                ("ece", ""),
+                ("ece_cross_fitted", ", cross-fitted"),
+            ):
+                expected[calibration["split"], name + title] = (calibration[key], calibration["n"], None, None)
+        if "stress" in metrics:
+            stress = metrics["stress"]
+            split = f"{stress['split']}, spoilt"
+            expected[split, "mean accuracy on spoilt pictures"] = (stress["mean_accuracy"], stress["n"], None, None)
+            for corruption in stress["corruptions"]:
+                for level in corruption["levels"]:
+                    spoilt = f"{corruption['title']}, {level['severity']:g} {corruption['unit']}".rstrip()
+                    expected[split, f"accuracy: {spoilt}"] = figures(level["accuracy"])
+                    if "rejected" in level:
+                        expected[split, f"wrongly called neither: {spoilt}"] = figures(level["rejected"])
+        if "neither" in metrics:
+            neither = metrics["neither"]
+            for split, share in neither["false_rejects"].items():
+                expected[split, "wrongly called neither"] = figures(share)
+            for folder, share in neither["turned_away"].items():
+                expected[f"anything else: {folder}", "rightly called neither"] = figures(share)
+                expected[f"anything else: {folder}", "AUROC of familiarity"] = (
+                    neither["auroc"][folder],
+                    None,
+                    None,
+                    None,
+                )
+        if "seeds" in metrics:
+            seeds = metrics["seeds"]
+            mean = (seeds["mean"], None, seeds["low"], seeds["high"])
+            expected["validation", "mean accuracy of several seeds, and their range"] = mean
+        of_stage = {(split, name): figure for (of, split, name), figure in found.items() if of == stage}
+        assert of_stage == {(split, f"{name} ({stage})"): figure for (split, name), figure in expected.items()}
+
+
+def test_pictures_of_anything_else_are_another_dataset(full_release: Release):
+    results = ModelCard(card.render(full_release)).data.eval_results
+    others = {result.dataset_split for result in results if result.dataset_name == "Pictures of anything else"}
+    assert others == {"anything else: far", "anything else: near"}
+
+
+def test_accuracy_with_neither_as_a_mistake(full_release: Release, tiny_run: Path):
+    sentence = (
+        "`transfer` may answer neither; with that counted as a mistake it gets 98.5% (97.4% to 99.1%, n = 800) of the "
+        "validation and 98.0% (95.0% to 99.2%, n = 200) of the test pictures right."
+    )
+    assert f"\n{sentence}\n" in card.render(full_release)
+    assert sentence in card.readme_table(full_release)
+    plain = with_metrics(tiny_run / "release", full_release.root.parent / "plain", without_label_accuracy)
+    for text in (card.render(plain), card.readme_table(plain)):
+        assert "ccuracy of the most likely class" in text
+        assert "counted as a mistake" not in text
+
+
+def without_label_accuracy(stage: str, metrics: dict[str, Any]) -> None:
+    for split in ("validation", "test"):
+        metrics[split].pop("label_accuracy", None)
+
+
+def test_what_the_test_pictures_decided(tiny_run: Path):
+    """The notebook's pictures helped to develop `production`; other people's did not."""
+    tiny = Release.open(tiny_run / "release")
+    notebook = dataclasses.replace(tiny.manifest, dataset={**tiny.manifest.dataset, "is_notebook_dataset": True})
+    (production,) = [stage for stage in notebook.stages if stage.name == "production"]
+    without = dataclasses.replace(
+        notebook, stages=tuple(stage for stage in notebook.stages if stage != production), default_stage="transfer"
+    )
+    admission = "some ideas were compared on validation and test pictures together"
+    for manifest, is_told in ((tiny.manifest, False), (notebook, True), (without, False)):
+        release = dataclasses.replace(tiny, manifest=manifest)
+        for text in (card.render(release), card.readme_table(release)):
+            assert "Stages are compared by validation accuracy; test pictures are only reported." in text
+            assert (admission in text) == is_told
+
+
+def test_how_it_was_trained(tiny_run: Path):
+    release = Release.open(tiny_run / "release")
+
+    def of(*names: str) -> str:
+        stages = tuple(stage for stage in release.manifest.stages if stage.name in names)
+        manifest = dataclasses.replace(release.manifest, stages=stages, default_stage=names[0])
+        text = card.render(dataclasses.replace(release, manifest=manifest))
+        return ModelCard(text).data.co2_eq_emissions["training_type"]
+
+    assert of("baseline", "transfer") == "from scratch; frozen pretrained backbones"
+    assert of("baseline") == "from scratch"
+    assert of("production") == "frozen pretrained backbones"
 
 
 def test_metadata(release: Release):

@@ -22,6 +22,8 @@ from tests.hub_server import Account, Fault, HubServer
 pytest.importorskip("jinja2")
 pytest.importorskip("matplotlib")
 
+from huggingface_hub import HfApi
+
 from training import overview, publishing, train_all
 from training.errors import PublishingError
 from training.keras_folder import KERAS_FILES
@@ -84,12 +86,14 @@ def test_train_push_load_predict(writer: HubServer, tiny_dataset: Path, tmp_path
     push = ["--push", "--repo-id", REPO, "--revision-tag", "v1.0", "--endpoint", writer.url]
     assert train_all.main([*command, *push]) == 0
     printed = capsys.readouterr().out
+    figures = [writer.take_figures("push, downloaded again and compared")]
     assert printed.index("ann may write to") < printed.index("Loading TensorFlow") < printed.index("Pushing")
     repo = writer.repo(REPO)
     assert len(repo.order) == 2  # the Hub's own first commit, and one for the push
     assert repo.tags == {"v1.0": repo.head}
 
     classifier = load(REPO, revision="v1.0", endpoint=writer.url)
+    figures.append(writer.take_figures("load of one stage at the tag"))
     picture = draw_picture(2, 77)
     assert classifier.predict(picture).scores == load(tmp_path / "out" / "release").predict(picture).scores
     assert set(classifier.labels) == set(TINY_CLASSES)
@@ -98,6 +102,8 @@ def test_train_push_load_predict(writer: HubServer, tiny_dataset: Path, tmp_path
     assert train_all.main([*command, *push]) == 0
     assert "Nothing to push" in capsys.readouterr().out
     assert len(repo.order) == 2
+    figures.append(writer.take_figures("second push, downloaded again and compared"))
+    print("\n".join(figures))  # noqa: T201 - shown by pytest -rP
 
 
 def test_the_repository_loads_three_ways(target: Target, writer: HubServer, tiny_run: Path, tmp_path: Path):
@@ -147,12 +153,19 @@ def test_figures_of_a_push(target: Target, writer: HubServer, tiny_run: Path, tm
     content = sum(len(data) for data in files_of(folder).values())
     publishing.push_folder(folder, target, "first")
     first = writer.totals()
+    figures = [writer.take_figures("push")]
     assert content <= first["received"] < content * 1.1 + 50_000
     assert first["requests"] <= 12 + sum(path.suffix in {".h5", ".tflite", ".png"} for path in folder.rglob("*"))
-    writer.reset_counters()
     assert publishing.push_folder(folder, target, "second").is_empty
     assert writer.totals()["requests"] == 3
     assert writer.totals()["received"] == 0
+    figures.append(writer.take_figures("second push"))
+    load(REPO, stage="baseline", revision="v1.0", endpoint=writer.url, cache_dir=tmp_path / "cache")
+    stage = sum(record.bytes for record in release.manifest.stage("baseline").files.values())
+    others = sum(record.bytes for record in release.manifest.files.values()) + (release.root / MANIFEST).stat().st_size
+    assert stage <= writer.totals()["sent"] < stage + others + 30_000
+    figures.append(writer.take_figures("load of one stage at the tag"))
+    print("\n".join(figures))  # noqa: T201 - shown by pytest -rP
 
 
 def test_private_only_where_asked(target: Target, writer: HubServer, tiny_run: Path):
@@ -161,6 +174,20 @@ def test_private_only_where_asked(target: Target, writer: HubServer, tiny_run: P
     publishing.publish(release, dataclasses.replace(target, repo_id="ann/secret", private=True))
     assert not writer.repo(REPO).private
     assert writer.repo("ann/secret").private
+    publishing.publish(release, dataclasses.replace(target, repo_id="ann/secret", private=True))
+
+
+def test_private_is_refused_for_a_public_repository(target: Target, writer: HubServer, tiny_run: Path):
+    writer.create(REPO)
+    private = dataclasses.replace(target, private=True)
+    for push in (
+        publishing.check_target,
+        lambda private: publishing.publish(Release.open(tiny_run / "release"), private),
+    ):
+        with pytest.raises(PublishingError, match=r"'ann/pets' exists and is public, .* nothing was uploaded"):
+            push(private)
+    assert len(writer.repo(REPO).order) == 1
+    assert not any(request.method in {"POST", "PUT"} for request in writer.requests)
 
 
 # Repeated and changed
@@ -223,7 +250,7 @@ def test_a_push_that_fails_leaves_the_remote_as_it_was(
     newer = dataclasses.replace(target, tag="v2.0")
 
     writer.faults.append(Fault(method, path, status=500 if kind == "error" else None, times=10_000))
-    with pytest.raises(PublishingError, match="The repository is as it was; the same command tries again"):
+    with pytest.raises(PublishingError, match="This push changed no file there; the same command tries again"):
         publishing.publish(changed, newer)
     repo = writer.repo(REPO)
     assert (repo.order, repo.tags, repo.files) == (before.order, {"v1.0": before.order[-1]}, files)
@@ -231,6 +258,29 @@ def test_a_push_that_fails_leaves_the_remote_as_it_was(
     writer.faults.clear()
     publishing.publish(changed, newer)
     assert load(REPO, revision="v2.0", endpoint=writer.url).release.manifest == changed.manifest
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+def test_a_first_push_that_fails_leaves_an_empty_repository_and_says_so(
+    target: Target, writer: HubServer, tiny_run: Path, method: str, path: str
+):
+    release = Release.open(tiny_run / "release")
+    writer.faults.append(Fault(method, path, status=500, times=10_000))
+    for _ in range(2):
+        with pytest.raises(
+            PublishingError, match=f"An empty repository remains at {writer.url}/{REPO}; the same command"
+        ):
+            publishing.publish(release, target)
+        assert set(writer.repo(REPO).files) == {".gitattributes"}
+    writer.faults.clear()
+    assert publishing.publish(release, target).tagged
+
+
+def test_a_repository_that_cannot_be_created(target: Target, writer: HubServer, tiny_run: Path):
+    writer.faults.append(Fault("POST", "/repos/create", status=500, times=10_000))
+    with pytest.raises(PublishingError, match="Nothing was uploaded; the same command tries again"):
+        publishing.publish(Release.open(tiny_run / "release"), target)
+    assert writer.repos == {}
 
 
 def test_passing_failures_are_overcome(target: Target, writer: HubServer, tiny_run: Path):
@@ -248,10 +298,35 @@ def test_a_commit_whose_answer_was_lost_is_found(target: Target, writer: HubServ
     assert change.commit == repo.head
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_a_commit_that_cannot_be_looked_up(
+    target: Target, writer: HubServer, tiny_run: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+):
+    """The commit's answer is lost, and from then on the Hub cannot be reached: perhaps it arrived, perhaps not."""
+    release = Release.open(tiny_run / "release")
+    commit = HfApi.create_commit
+
+    def last_request(*arguments, **options):
+        writer.faults.append(Fault("POST", "/commit/", late=late))
+        try:
+            return commit(*arguments, **options)
+        finally:
+            writer.faults.append(Fault("GET", "/api/models/", times=10_000))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HfApi, "create_commit", last_request)
+        with pytest.raises(PublishingError, match=r"not known whether the commit arrived; repeating .* is safe"):
+            publishing.publish(release, target)
+    writer.faults.clear()
+    change = publishing.publish(release, target)
+    assert (len(writer.repo(REPO).order), change.tagged) == (2, True)
+    assert bool(change.added) != late
+
+
 def test_a_tag_that_fails_is_set_by_the_next_push(target: Target, writer: HubServer, tiny_run: Path):
     writer.faults.append(Fault("POST", "/tag/", status=500))
     release = Release.open(tiny_run / "release")
-    with pytest.raises(PublishingError, match="is pushed but not tagged; the same command sets the tag"):
+    with pytest.raises(PublishingError, match="is pushed, but perhaps not tagged; the same command sets the tag"):
         publishing.publish(release, target)
     assert publishing.publish(release, target).tagged
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +38,15 @@ ASSUMED_GRAMS_PER_KWH = 480
 
 _SPLITS = ("validation", "test")
 
+# Before the name of a folder of pictures of anything but the classes, where the model index has the split.
+_ELSE = "anything else: "
+
+_CALIBRATIONS = {
+    "ece_before": "expected calibration error without temperature",
+    "ece": "expected calibration error",
+    "ece_cross_fitted": "expected calibration error, cross-fitted",
+}
+
 # Among the pictures that `training.overview.draw_results` makes.
 RELIABILITY = "reliability.png"
 
@@ -52,6 +60,16 @@ class Section:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     picture: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure for the model index: on which pictures, the metric's type and name, and value with n and interval."""
+
+    split: str
+    kind: str
+    name: str
+    content: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,8 @@ def render(release: Release, repo_id: str = PLACEHOLDER_REPO, *, keras: bool = T
         has_curves=any(release.history(stage.name)["loss"] for stage in facts.stages),
         has_notebook=any(facts.with_figure("notebook")),
         notebook_test=_notebook_test(facts),
+        selection=_selection(facts),
+        label_accuracy=list(_label_accuracy(facts)),
         majority=_majority(facts),
         optional_sections=list(_optional_sections(facts)),
         limits=list(_limits(facts)),
@@ -176,44 +196,88 @@ def metadata(facts: Facts, repo_id: str, *, keras: bool) -> Any:  # noqa: ANN401
         co2_eq_emissions={
             "emissions": round(_grams(facts.seconds), 1),
             "source": f"estimated from the measured training time at {ASSUMED_WATTS} W and {ASSUMED_GRAMS_PER_KWH} g/kWh",
-            "training_type": "from scratch and fine-tuning",
+            "training_type": _training_type(facts),
         },
     )
 
 
+def _training_type(facts: Facts) -> str:
+    on_backbone = [stage.name in BASE_MODELS for stage in facts.stages]
+    kinds = {False: "from scratch", True: "frozen pretrained backbones"}
+    return "; ".join(text for kind, text in kinds.items() if kind in on_backbone)
+
+
 def _eval_results(facts: Facts) -> Iterator[Any]:
+    """Yield every figure of the release for the model index; its stage, `n` and interval are in `metric_args`."""
     from huggingface_hub import EvalResult
 
-    dataset = facts.release.manifest.dataset
+    own = {
+        "dataset_type": "cats_and_dogs_filtered" if facts.is_notebook else "imagefolder",
+        "dataset_name": "Cats vs Dogs, filtered" if facts.is_notebook else f"Pictures of {_in_words(facts.labels)}",
+        "dataset_args": {"fingerprint": facts.release.manifest.dataset.get("fingerprint", "")},
+    }
+    others = {"dataset_type": "imagefolder", "dataset_name": "Pictures of anything else", "dataset_args": None}
+    for stage in facts.stages:
+        for figure in _figures(facts.metrics[stage.name]):
+            yield EvalResult(
+                task_type="image-classification",
+                **(others if figure.split.startswith(_ELSE) else own),
+                dataset_split=figure.split,
+                metric_type=figure.kind,
+                metric_name=f"{figure.name} ({stage.name})",
+                metric_value=figure.content["value"],
+                metric_args={
+                    "stage": stage.name,
+                    **{key: value for key, value in figure.content.items() if key != "value"},
+                },
+            )
 
-    def result(stage: str, split: str, kind: str, figure: dict[str, Any], name: str) -> EvalResult:
-        return EvalResult(
-            task_type="image-classification",
-            dataset_type="cats_and_dogs_filtered" if facts.is_notebook else "imagefolder",
-            dataset_name="Cats vs Dogs, filtered" if facts.is_notebook else f"Pictures of {_in_words(facts.labels)}",
-            dataset_split=split,
-            dataset_args={"fingerprint": dataset.get("fingerprint", "")},
-            metric_type=kind,
-            metric_name=f"{name} ({stage})",
-            metric_value=figure["value"],
-            metric_args={"stage": stage, **{key: figure[key] for key in ("n", "low", "high") if key in figure}},
-        )
 
-    for stage, figure in facts.with_figure("calibration"):
-        ece = {"value": figure["ece"], "n": figure["n"]}
-        yield result(stage.name, figure["split"], "expected_calibration_error", ece, "expected calibration error")
-    for stage, figure in facts.with_figure("stress"):
-        mean = {"value": figure["mean_accuracy"]}
-        yield result(stage.name, f"{figure['split']}, spoilt", "accuracy", mean, "mean accuracy on spoilt pictures")
-    for stage, figure in facts.with_figure("neither"):
-        for split, share in figure["false_rejects"].items():
-            yield result(stage.name, split, "false_reject_rate", share, "wrongly called neither")
-    for stage, split in itertools.product(facts.stages, _SPLITS):
-        figures = facts.metrics[stage.name][split]
-        yield result(stage.name, split, "accuracy", figures["accuracy"], "accuracy")
-        yield result(stage.name, split, "loss", figures["loss"], "loss")
+def _figures(metrics: dict[str, Any]) -> Iterator[Figure]:
+    """Yield every figure of a stage."""
+    for split in _SPLITS:
+        figures = metrics[split]
+        yield Figure(split, "accuracy", "accuracy", figures["accuracy"])
+        if "label_accuracy" in figures:
+            yield Figure(split, "accuracy", 'accuracy, "neither" counted as a mistake', figures["label_accuracy"])
+        yield Figure(split, "loss", "loss", figures["loss"])
         for label, recall in figures["recall"].items():
-            yield result(stage.name, split, "recall", recall, f"recall of {label}")
+            yield Figure(split, "recall", f"recall of {label}", recall)
+    if "seeds" in metrics:
+        seeds = metrics["seeds"]
+        content = {"value": seeds["mean"], **{key: seeds[key] for key in ("low", "high", "seeds")}}
+        yield Figure("validation", "accuracy", "mean accuracy of several seeds, and their range", content)
+    if "calibration" in metrics:
+        calibration = metrics["calibration"]
+        for key, title in _CALIBRATIONS.items():
+            content = {"value": calibration[key], "n": calibration["n"]}
+            yield Figure(calibration["split"], "expected_calibration_error", title, content)
+    if "stress" in metrics:
+        yield from _stress_figures(metrics["stress"])
+    if "neither" in metrics:
+        neither = metrics["neither"]
+        for split, share in neither["false_rejects"].items():
+            yield Figure(split, "false_reject_rate", "wrongly called neither", share)
+        for folder, share in neither["turned_away"].items():
+            yield Figure(_ELSE + folder, "true_reject_rate", "rightly called neither", share)
+        for folder, area in neither["auroc"].items():
+            yield Figure(_ELSE + folder, "roc_auc", "AUROC of familiarity", {"value": area})
+
+
+def _stress_figures(stress: dict[str, Any]) -> Iterator[Figure]:
+    split = f"{stress['split']}, spoilt"
+    mean = {"value": stress["mean_accuracy"], "n": stress["n"]}
+    yield Figure(split, "accuracy", "mean accuracy on spoilt pictures", mean)
+    for corruption in stress["corruptions"]:
+        for level in corruption["levels"]:
+            spoilt = f"{corruption['title']}, {_level(corruption, level)}"
+            yield Figure(split, "accuracy", f"accuracy: {spoilt}", level["accuracy"])
+            if "rejected" in level:
+                yield Figure(split, "false_reject_rate", f"wrongly called neither: {spoilt}", level["rejected"])
+
+
+def _level(corruption: dict[str, Any], level: dict[str, Any]) -> str:
+    return f"{level['severity']:g} {corruption['unit']}".rstrip()
 
 
 def _summary(facts: Facts) -> str:
@@ -248,6 +312,28 @@ def _notebook_test(facts: Facts) -> str:
         for stage, figures in facts.with_figure("notebook")
         if "test" in figures
     )
+
+
+def _selection(facts: Facts) -> str:
+    """Say what the validation and the test pictures decided."""
+    text = "Stages are compared by validation accuracy; test pictures are only reported."
+    if facts.is_notebook and "production" in facts.metrics:
+        text += (
+            " One exception: while `production` was developed, some ideas were compared on validation and test pictures "
+            "together (the project's docs/architecture.md has the table), so its test figure is a little optimistic."
+        )
+    return text
+
+
+def _label_accuracy(facts: Facts) -> Iterator[str]:
+    for stage in facts.stages:
+        figures = [facts.metrics[stage.name][split].get("label_accuracy") for split in _SPLITS]
+        if all(figures):
+            validation, test = (_proportion(figure) for figure in figures)
+            yield (
+                f"`{stage.name}` may answer neither; with that counted as a mistake it gets {validation} of the "
+                f"validation and {test} of the test pictures right."
+            )
 
 
 def _majority(facts: Facts) -> dict[str, str] | None:
@@ -312,7 +398,7 @@ def _stress(facts: Facts) -> Section:
         (
             f"`{stage.name}`",
             corruption["title"],
-            f"{level['severity']:g} {corruption['unit']}".rstrip(),
+            _level(corruption, level),
             _proportion(level["accuracy"]),
         )
         for stage, figure in facts.with_figure("stress")
@@ -610,9 +696,10 @@ def readme_table(release: Release) -> str:
     figures = facts.metrics[facts.default.name]
     counts = ", ".join(f"{split} n = {figures[split]['accuracy']['n']:,}" for split in _SPLITS)
     lines.append(
-        f"\nAccuracy in %, with its 95 % interval (Wilson); {counts}. The stage was chosen by validation. The notebook's column "
-        "is the last epoch of its own log."
+        f"\nAccuracy of the most likely class in %, with its 95 % interval (Wilson); {counts}. {_selection(facts)} The "
+        "notebook's column is the last epoch of its own log."
     )
+    lines.extend(f"\n{sentence}" for sentence in _label_accuracy(facts))
     return "\n".join(lines)
 
 

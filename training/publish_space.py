@@ -1,12 +1,13 @@
 """Put the app on the Hub as a Space: `python training/publish_space.py --space-id USER/NAME`.
 
 A Space gets what the app needs, unchanged, and nothing else: app.py, the package with its embedded release,
-requirements.txt, and README.md, whose front matter configures the Space.
+requirements.txt, and README.md, whose front matter configures the Space, with the pictures that it shows.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -18,12 +19,15 @@ if __name__ == "__main__" and __package__ is None:
 
 from catdog_hub.errors import CatdogError
 from training.errors import PublishingError
-from training.publishing import Change, Target, check_target, explained, push_folder
+from training.publishing import Change, Target, check_target, explained, open_repository, push_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 SPACE_FILES = ("README.md", "app.py", "requirements.txt", "LICENSE", "NOTICE")
 SPACE_FOLDERS = ("catdog_hub",)
+
+# A picture of the project's own in Markdown.
+_PICTURE = re.compile(r"!\[[^\]]*\]\(((?!https?:)[^)\s]+)\)")
 
 # The app shows the release of this repository, at this revision, in place of the embedded one (see catdog_hub/ui).
 REPO_VARIABLE = "CATDOG_HUB_REPO"
@@ -55,15 +59,17 @@ def fill_space(folder: Path, model: str | None = None, project: Path = PROJECT) 
     Raises:
         PublishingError: README.md has no front matter, or a file is missing.
     """
-    missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (project / name).exists()]
+    readme = (project / "README.md").read_text(encoding="utf-8") if (project / "README.md").is_file() else ""
+    files = (*SPACE_FILES, *_PICTURE.findall(readme))
+    missing = [name for name in (*files, *SPACE_FOLDERS) if not (project / name).exists()]
     if missing:
         raise PublishingError(f"{str(project)!r} lacks {missing[0]}: a Space is made from a clone of the project.")
-    for name in SPACE_FILES:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(project / name, folder / name)
     for name in SPACE_FOLDERS:
         shutil.copytree(project / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    readme = folder / "README.md"
-    readme.write_text(_readme(readme.read_text(encoding="utf-8"), model), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(readme, model), encoding="utf-8")
 
 
 def _readme(text: str, model: str | None) -> str:
@@ -79,7 +85,7 @@ def _readme(text: str, model: str | None) -> str:
 
 
 def publish_space(target: Target, model: Target | None = None, project: Path = PROJECT) -> Change:
-    """Upload the app in one commit and set which release it shows.
+    """Set which release the app shows, then upload the app in one commit.
 
     Args:
         target: The Space.
@@ -92,15 +98,29 @@ def publish_space(target: Target, model: Target | None = None, project: Path = P
     with tempfile.TemporaryDirectory(prefix="catdog-space-") as temporary:
         folder = Path(temporary)
         fill_space(folder, None if model is None else model.repo_id, project)
-        change = push_folder(folder, target, "Update the app")
-    if model is not None:
-        with explained(
-            target, "The app is pushed, but shows another release than asked; the same command tries again."
-        ):
-            target.api.add_space_variable(target.repo_id, REPO_VARIABLE, model.repo_id)
-            if model.tag is not None:
-                target.api.add_space_variable(target.repo_id, REVISION_VARIABLE, model.tag)
-    return change
+        # Each change of a variable or a file starts a Space anew: with the variables first, the new files never run
+        # with another release than asked.
+        open_repository(target)
+        _set_variables(target, model)
+        return push_folder(folder, target, "Update the app")
+
+
+def _set_variables(target: Target, model: Target | None) -> None:
+    """Change those variables that are not as they should be; one that is not wanted is deleted."""
+    # The revision first: without a repository it has no effect.
+    wanted = {
+        REVISION_VARIABLE: None if model is None else model.tag,
+        REPO_VARIABLE: None if model is None else model.repo_id,
+    }
+    with explained(
+        target, "No file was pushed, but some of the Space's variables may be set; the same command tries again."
+    ):
+        present = target.api.get_space_variables(target.repo_id)
+        for name, value in wanted.items():
+            if value is None and name in present:
+                target.api.delete_space_variable(target.repo_id, name)
+            elif value is not None and (name not in present or present[name].value != value):
+                target.api.add_space_variable(target.repo_id, name, value)
 
 
 def main(argv: list[str] | None = None) -> int:

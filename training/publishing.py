@@ -35,6 +35,7 @@ CARD = "README.md"
 
 # What a push replaces. Other files in the repository (.gitattributes, a picture somebody added) stay.
 _OWN_FOLDERS = ("stages/", "samples/")
+_INITIAL_FILES = frozenset({".gitattributes", CARD})  # what the Hub itself may put into a new repository
 _OWN_FILES = frozenset({MANIFEST, CARD, "splits.json", "training_curves.png", "confusion_matrices.png", *KERAS_FILES})
 
 # What the Hub client raises: HTTP and transport errors, and plain ones for uploads and answers it does not understand.
@@ -52,7 +53,7 @@ class Target:
 
     Attributes:
         repo_id: `USER/NAME`.
-        private: Create the repository as a private one.
+        private: The repository must be private, and is created so.
         tag: Tag for the pushed commit.
         endpoint: Address of the Hub; default: the public one, or `HF_ENDPOINT`.
         kind: `model` or `space`.
@@ -138,6 +139,7 @@ def check_target(target: Target, *, tag_must_be_free: bool = False) -> str:
         except RepositoryNotFoundError:
             _check_may_create(target, account)
             return str(account["name"])
+        _check_private(target)
         if tag_must_be_free and target.tag is not None and _commit_of(target, target.tag) is not None:
             raise PublishingError(
                 f"The tag {target.tag!r} exists already in {target.repo_id!r} and would name another release. "
@@ -174,6 +176,15 @@ def _check_may_create(target: Target, account: dict[str, Any]) -> None:
         f"There is no repository {target.repo_id!r}, and {account['name']!r} cannot create one there. "
         f"Use --repo-id {account['name']}/{name}."
     )
+
+
+def _check_private(target: Target) -> None:
+    """Refuse a public repository where a private one was asked for: a repository is made private only at its creation."""
+    if target.private and not target.api.repo_info(target.repo_id, repo_type=target.kind).private:
+        raise PublishingError(
+            f"{target.repo_id!r} exists and is public, and --private does not change that; nothing was uploaded. "
+            f"Make it private at {target.url}/settings, or leave --private out."
+        )
 
 
 def _may_create(account: dict[str, Any], namespace: str) -> bool:
@@ -253,29 +264,47 @@ def publish(release: Release, target: Target) -> Change:
     return change
 
 
+def open_repository(target: Target) -> str | None:
+    """Create the repository where there is none; return the commit of its main branch.
+
+    Raises:
+        PublishingError: It could not be created, or is public and should be private.
+    """
+    with explained(target, "Nothing was uploaded; the same command tries again."):
+        head = _commit_of(target, None)
+        if head is None:
+            _create(target)
+            head = _commit_of(target, None)
+        _check_private(target)
+        return head
+
+
 def push_folder(folder: Path, target: Target, message: str) -> Change:
     """Make the repository's own files those of a folder, in one commit, and tag it.
 
     Raises:
         PublishingError: The push failed; the message says what is on the Hub now.
     """
-    with explained(target, "The repository is as it was; the same command tries again."):
-        head = _commit_of(target, None)
-        if head is None:
-            _create(target)
-            head = _commit_of(target, None)
+    head = open_repository(target)
+    with explained(target, "Nothing was uploaded; the same command tries again."):
         named = None if target.tag is None else _commit_of(target, target.tag)
-        operations = _operations(folder, _remote_files(target, head), keep_foreign=target.kind == "model")
-        if named is not None and (operations or named != head):
-            raise PublishingError(
-                f"The tag {target.tag!r} exists already in {target.repo_id!r} and names another release ({named[:8]}). "
-                "Choose a new --revision-tag."
-            )
-        commit = head or ""
-        if operations:
+        remote = _remote_files(target, head)
+        operations = _operations(folder, remote, keep_foreign=target.kind == "model")
+    if named is not None and (operations or named != head):
+        raise PublishingError(
+            f"The tag {target.tag!r} exists already in {target.repo_id!r} and names another release ({named[:8]}). "
+            "Choose a new --revision-tag."
+        )
+    commit = head or ""
+    if operations:
+        is_empty = remote.keys() <= _INITIAL_FILES
+        state = f"An empty repository remains at {target.url}" if is_empty else "This push changed no file there"
+        with explained(target, f"{state}; the same command tries again."):
             commit = _commit(folder, target, head, operations, message)
     if target.tag is not None and named is None:
-        with explained(target, f"Commit {commit[:8]} is pushed but not tagged; the same command sets the tag."):
+        with explained(
+            target, f"Commit {commit[:8]} is pushed, but perhaps not tagged; the same command sets the tag."
+        ):
             target.api.create_tag(target.repo_id, tag=target.tag, revision=commit, repo_type=target.kind)
     added = [operation.path_in_repo for operation in operations if isinstance(operation, CommitOperationAdd)]
     return Change(
@@ -296,12 +325,17 @@ def _commit(folder: Path, target: Target, head: str | None, operations: list[Ope
             repo_type=target.kind,
             parent_commit=head,  # refuse to mix with somebody else's push
         ).oid
-    except _CLIENT_ERRORS:
+    except _CLIENT_ERRORS as error:
         # Perhaps only the answer was lost: ask what is there now.
-        now = _commit_of(target, None)
-        if now is None or now == head or _operations(folder, _remote_files(target, now), keep_foreign=True):
+        unknown = "It is not known whether the commit arrived; repeating the same command is safe."
+        with explained(target, unknown):
+            now = _commit_of(target, None)
+            if now is not None and not _operations(folder, _remote_files(target, now), keep_foreign=True):
+                return now
+        is_refused = 400 <= (_status(error) or 0) < 500
+        if now == head or is_refused:
             raise
-        return now
+        _raise_explained(error, target, unknown)
 
 
 def _create(target: Target) -> None:
@@ -402,10 +436,18 @@ def explained(target: Target, state: str) -> Iterator[None]:
         _raise_explained(error, target, state)
 
 
+def _cause(error: Exception) -> Exception:
+    """Unwrap an upload's failure, which comes as a RuntimeError that names the file."""
+    return error.__cause__ if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception) else error
+
+
+def _status(error: Exception) -> int | None:
+    """Return the HTTP status that the Hub answered with, where it answered."""
+    return getattr(getattr(_cause(error), "response", None), "status_code", None)
+
+
 def _raise_explained(error: Exception, target: Target, state: str) -> NoReturn:
-    # An upload's failure is wrapped in a RuntimeError that names the file.
-    cause = error.__cause__ if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception) else error
-    status = getattr(getattr(cause, "response", None), "status_code", None)
+    cause, status = _cause(error), _status(error)
     if status in (401, 403):
         reason = f"The token may not write to {target.repo_id!r}."
     elif status == 412:
