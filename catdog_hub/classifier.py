@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
+from threading import Lock
 from typing import Literal, overload
 
 import numpy as np
 
 from catdog_hub.engine import Engine, available_cpus
-from catdog_hub.errors import ImageError
+from catdog_hub.errors import ImageError, ReleaseError
 from catdog_hub.familiarity import ACCEPTED, Familiarity
 from catdog_hub.hub import open_release
 from catdog_hub.images import ImageSource, load_pixels
@@ -39,7 +40,7 @@ class Classifier:
 
         Raises:
             StageError: The release has no such stage.
-            ReleaseError: The stage's model is missing or damaged.
+            ReleaseError: The stage's model is missing or damaged, or not the one that the manifest describes.
         """
         self.release = release
         self.stage = release.manifest.stage(stage)
@@ -47,6 +48,28 @@ class Classifier:
         self._engine = Engine(release.read_bytes(self.stage.files["model"]), num_threads=num_threads)
         familiarity = self.stage.files.get("familiarity")
         self._familiarity = None if familiarity is None else Familiarity.from_bytes(release.read_bytes(familiarity))
+        self._check_model()
+
+    def _check_model(self) -> None:
+        classes = len(self.labels)
+        expected: dict[str, tuple[int, ...]] = {
+            "image": self._input_shape,
+            "logits": (classes,),
+            "evidence": (*self._engine.output_shapes["evidence"][:2], classes),
+        }
+        if self._familiarity is not None:
+            expected["features"] = self._familiarity.projection.shape[:1]
+        found = {"image": self._engine.input_shape, **self._engine.output_shapes}
+        for name, shape in expected.items():
+            if found.get(name) != shape:
+                raise ReleaseError(
+                    f"The model of stage {self.stage.name!r} does not fit the manifest: the shape of {name!r} should be "
+                    f"{shape} and is {found.get(name, 'missing')}. Download or train the release again."
+                )
+
+    @property
+    def _input_shape(self) -> tuple[int, int, int]:
+        return (*self.stage.input_size, 3)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -90,9 +113,14 @@ class Classifier:
         return self._predict_one(images)  # type: ignore[arg-type]
 
     def _predict_many(self, images: Iterable[ImageSource], on_error: str) -> list[Prediction | ImageError]:
-        def attempt(image: ImageSource) -> Prediction | ImageError:
+        sources = list(images)
+        # A file or a Pillow image that is in the list twice must not be read by two threads at once.
+        locks = {id(source): Lock() for source in sources}
+
+        def attempt(source: ImageSource) -> Prediction | ImageError:
             try:
-                return self._predict_one(image)
+                with locks[id(source)]:
+                    return self._predict_one(source)
             except ImageError as error:
                 if on_error == "raise":
                     raise
@@ -100,7 +128,7 @@ class Classifier:
 
         # Decoding and inference both release the interpreter lock, so that threads really run side by side.
         with ThreadPoolExecutor(available_cpus()) as pool:
-            return list(pool.map(attempt, images))
+            return list(pool.map(attempt, sources))
 
     def _predict_one(self, image: ImageSource) -> Prediction:
         return self.predict_pixels(load_pixels(image, self.stage.input_size, self.stage.resample))
@@ -110,7 +138,16 @@ class Classifier:
 
         Args:
             pixels: `uint8` of shape (height, width, 3), RGB, as `catdog_hub.images.load_pixels` returns it.
+
+        Raises:
+            ImageError: The array has another shape or type.
         """
+        pixels = np.asarray(pixels)
+        if pixels.shape != self._input_shape or pixels.dtype != np.uint8:
+            raise ImageError(
+                f"Stage {self.stage.name!r} needs uint8 pixels of shape {self._input_shape}; received {pixels.dtype} of "
+                f"shape {pixels.shape}. For any other picture use predict()."
+            )
         outputs = self._engine(pixels)
         logits, evidence = outputs["logits"], outputs["evidence"]
         probabilities = softmax(logits / self.stage.temperature)

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +17,7 @@ from catdog_hub.classifier import Classifier
 from catdog_hub.errors import CatdogError, ImageError, MissingDependencyError
 from catdog_hub.hub import open_release
 from catdog_hub.images import SUFFIXES, is_url
-from catdog_hub.prediction import Prediction
+from catdog_hub.prediction import NEITHER, Prediction
 from catdog_hub.quiet import muted_native_stderr
 
 Writer: TypeAlias = Callable[[str, Prediction | ImageError], None]
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 (some files could not be read) or 2 (nothing could be done)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd metadata; the pixels are what counts
     try:
         if words[:1] == ["app"]:
             return _app(words[1:])
@@ -180,9 +182,16 @@ def _text_writer(paths: list[str]) -> Writer:
         if isinstance(result, ImageError):
             print(f"{path:<{width}}  ERROR  {result}")
         else:
-            print(f"{path:<{width}}  {result.label}  {result.confidence:.1%}")
+            print(f"{path:<{width}}  {result.label}  {_assurance(result)}")
 
     return write
+
+
+def _assurance(prediction: Prediction) -> str:
+    """Say how sure an answer is; the probability of the most likely class says nothing about "neither"."""
+    if prediction.label != NEITHER:
+        return f"{prediction.confidence:.1%}"
+    return f"(familiarity {prediction.familiarity:.2f}; most like {prediction.top_class})"
 
 
 def _write_json(path: str, result: Prediction | ImageError) -> None:
@@ -206,14 +215,15 @@ def _write_json(path: str, result: Prediction | ImageError) -> None:
 
 def _csv_writer(classifier: Classifier) -> Writer:
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["file", "label", "confidence", *classifier.labels, "error"])
+    table.writerow(["file", "label", "confidence", *classifier.labels, "familiarity", "error"])
 
     def write(path: str, result: Prediction | ImageError) -> None:
         if isinstance(result, ImageError):
-            table.writerow([path, "", "", *("" for _ in classifier.labels), str(result)])
+            table.writerow([path, "", "", *("" for _ in classifier.labels), "", str(result)])
         else:
             scores = [f"{result.scores[label]:.6f}" for label in classifier.labels]
-            table.writerow([path, result.label, f"{result.confidence:.6f}", *scores, ""])
+            familiarity = "" if result.familiarity is None else f"{result.familiarity:.6f}"
+            table.writerow([path, result.label, f"{result.confidence:.6f}", *scores, familiarity, ""])
 
     return write
 

@@ -41,23 +41,28 @@ class Engine:
         """Prepare a model.
 
         Args:
-            model: The content of a `.tflite` file with the input `image`, `uint8` of shape (1, height, width, 3),
-                and at least the outputs `logits` (1, classes) and `evidence` (1, rows, columns, classes).
+            model: The content of a `.tflite` file with the input `image`, `uint8` of shape (1, height, width, 3), and
+                at least the outputs `logits` (1, classes) and `evidence` (1, rows, columns, classes).
             num_threads: Threads that one prediction uses; default: the processors, at most four.
 
         Raises:
-            ReleaseError: LiteRT cannot read the model.
+            ReleaseError: LiteRT cannot read the model, or it is not such a model.
         """
         self._model = model
         self._num_threads = num_threads or default_threads()
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         self._slots = threading.BoundedSemaphore(available_cpus())
         first = self._new_runner()
-        details = first.get_input_details()
-        if set(details) != {"image"} or not {"logits", "evidence"} <= set(first.get_output_details()):
+        inputs, outputs = first.get_input_details(), first.get_output_details()
+        if set(inputs) != {"image"} or not {"logits", "evidence"} <= set(outputs):
             raise ReleaseError("The model does not have the input 'image' and the outputs 'logits' and 'evidence'.")
-        height, width = (int(side) for side in details["image"]["shape"][1:3])
-        self.input_size = (height, width)
+        self.input_shape = _shape(inputs["image"])
+        self.output_shapes = {name: _shape(details) for name, details in outputs.items()}
+        if inputs["image"]["dtype"] != np.uint8 or len(self.input_shape) != 3 or self.input_shape[2] != 3:
+            raise ReleaseError(
+                f"The model does not take uint8 pixels of shape (1, height, width, 3), but {inputs['image']['dtype']} "
+                f"of shape {(1, *self.input_shape)}."
+            )
         self._idle.put(first)
 
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,6 +99,11 @@ class Engine:
             return interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ReleaseError(f"LiteRT cannot read the model: {error}") from error
+
+
+def _shape(details: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of an input or output, without the batch dimension."""
+    return tuple(int(length) for length in details["shape"][1:])
 
 
 def _interpreter_class() -> Any:  # noqa: ANN401

@@ -51,7 +51,13 @@ def open_release(
         return Release.open(folder)
     if not isinstance(source, str) or not _REPO_ID.fullmatch(source):
         raise SourceError(f"{str(source)!r} is neither a folder nor a Hub repository of the form USER/NAME.")
-    return _Download(source, revision, token, cache_dir, local_files_only, endpoint).release(stages)
+    try:
+        return _Download(source, revision, token, cache_dir, local_files_only, endpoint).release(stages)
+    except SourceError as error:
+        if not folder.parent.is_dir():
+            raise
+        # "runs/tpyo" looks like a repository; that its first half is a folder says what was meant.
+        raise SourceError(f"There is no folder {source!r} here. {error}") from error
 
 
 def _refuse_revision(revision: str | None, what: str) -> None:

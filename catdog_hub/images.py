@@ -5,16 +5,21 @@ Training and prediction both go through this module: what a model sees in use is
 
 from __future__ import annotations
 
+import http.client
 import io
+import string
+import struct
 import urllib.error
+import urllib.parse
 import urllib.request
-import warnings
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from os import PathLike, fspath
 from typing import IO, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from catdog_hub.errors import ImageError
 
@@ -34,25 +39,50 @@ SUFFIXES = frozenset(
     )
 )
 
+# The same as Pillow calls them; it knows more, some of which start other programs (EPS). MPO is found as JPEG, and
+# TGA, which has no signature and takes much for its own, comes last.
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA")
+
+# What is decoded at most, after a JPEG has been drafted down. A small file can hold a huge picture, and a pixel takes
+# up to eight bytes on its way to RGB.
+MAX_PIXELS = 100_000_000
+
 MAX_DOWNLOAD_BYTES = 50 * 1024 * 1024
 DOWNLOAD_TIMEOUT_SECONDS = 30
 
 # Modes that Pillow converts to RGB without loss of meaning. The others are handled one by one in `_flatten`.
 _DIRECT_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_ORIENTATION_TAG = 0x0112
 
-# What Pillow's decoders raise on damaged files (seen on its own collection of broken images).
+# How many pixels are converted at once by ways that take several times a picture's memory.
+_BAND_PIXELS = 4_000_000
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow's decoders raise on damaged files (seen on its own collection of broken images, and with changed bytes).
 _DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
+    LookupError,
     MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
 )
 
 
@@ -60,7 +90,7 @@ def load_rgb(source: ImageSource, *, at_least: tuple[int, int] | None = None) ->
     """Read a picture and return it upright, opaque and in RGB.
 
     EXIF orientation is applied, transparency is laid on white, 16-bit and floating-point greys are scaled to
-    8 bits, and the first frame of an animation is taken.
+    8 bits, and the first frame of an animation is taken. More than `MAX_PIXELS` are not decoded.
 
     Args:
         source: A path, an `http(s)` URL, the bytes of an image file, a binary file object, a Pillow image (left
@@ -82,20 +112,21 @@ def load_rgb(source: ImageSource, *, at_least: tuple[int, int] | None = None) ->
     name = describe(source)
     try:
         stream = _open_stream(source)
-    except OSError as error:
-        raise ImageError(f"Cannot read {name}: {error.strerror or error}.") from error
+    except ImageError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a path that no file system can hold
+        raise ImageError(f"Cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
     with nullcontext(stream) if stream is source else stream as readable:  # the caller's own file stays open
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; the pixels are what counts
-                with Image.open(readable) as image:
-                    if at_least is not None and image.format in {"JPEG", "MPO"}:
-                        image.draft(image.mode, at_least)
-                    return _decode(image, name)
+            with Image.open(readable, formats=_FORMATS) as image:
+                if at_least is not None and image.format in {"JPEG", "MPO"}:
+                    image.draft(image.mode, at_least)
+                return _decode(image, name)
         except UnidentifiedImageError as error:
             raise ImageError(
                 f"{name} is not a picture in a format that can be read (JPEG, PNG, WebP, GIF, ...)."
             ) from error
+        # Pillow's own limits; the second is a warning, unless the program makes errors of warnings.
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ImageError(f"{name} has too many pixels to be opened safely: {error}") from error
         except ImageError:
@@ -154,6 +185,10 @@ def _open_stream(source: object) -> IO[bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source)
     if hasattr(source, "read"):
+        if getattr(source, "closed", False):
+            raise ImageError(f"Cannot read {describe(source)}: the file is closed. Give its path, or open it again.")
+        if isinstance(source.read(0), str):
+            raise ImageError(f"Cannot read {describe(source)}: the file is open as text. Open it in mode 'rb'.")
         return source  # type: ignore[return-value]
     raise ImageError(
         f"Cannot read a picture from {type(source).__name__}. "
@@ -162,13 +197,13 @@ def _open_stream(source: object) -> IO[bytes]:
 
 
 def _download(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "catdog-hub"})
     try:
+        request = urllib.request.Request(_quote(url), headers={"User-Agent": "catdog-hub"})
         with urllib.request.urlopen(request, timeout=DOWNLOAD_TIMEOUT_SECONDS) as response:
             data = response.read(MAX_DOWNLOAD_BYTES + 1)
     except urllib.error.HTTPError as error:
         raise ImageError(f"Cannot download {url!r}: the server answered {error.code} {error.reason}.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ImageError(f"Cannot download {url!r}: {getattr(error, 'reason', error)}.") from error
     if len(data) > MAX_DOWNLOAD_BYTES:
         raise ImageError(
@@ -177,8 +212,24 @@ def _download(url: str) -> bytes:
     return data
 
 
+def _quote(url: str) -> str:
+    """Encode what people write but HTTP does not carry: spaces and letters beyond ASCII."""
+    parts = urllib.parse.urlsplit(url)
+    if not parts.netloc.isascii():
+        parts = parts._replace(netloc=parts.netloc.encode("idna").decode())
+    return urllib.parse.quote(parts.geturl(), safe=string.punctuation)
+
+
 def _decode(image: Image.Image, name: str) -> Image.Image:
     """Load the pixels, turn the picture upright, drop transparency."""
+    width, height = image.size
+    if not width * height:
+        raise ImageError(f"{name} has no pixels: it is {width} x {height}.")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has too many pixels: {width} x {height}, and at most {MAX_PIXELS // 10**6} million are decoded. "
+            "Shrink it first."
+        )
     try:
         image.load()
         return _flatten(_upright(image))
@@ -190,19 +241,17 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        turned = image.getexif().get(_ORIENTATION_TAG, 1) != 1
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except _DECODER_ERRORS:  # broken metadata around sound pixels: show the picture as it is stored
         return image
-    return ImageOps.exif_transpose(image) if turned else image
+    # Not `ImageOps.exif_transpose`: it also writes the metadata anew, which fails where another tag is damaged.
+    return image if turn is None else image.transpose(turn)
 
 
 def _flatten(image: Image.Image) -> Image.Image:
     """Convert any Pillow mode to RGB."""
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        # Pillow has no direct way from La (premultiplied grey) to RGBA.
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        return _by_bands(image, _on_white)
     if image.mode == "RGB":
         return image
     if image.mode in _DIRECT_MODES:
@@ -216,22 +265,54 @@ def _flatten(image: Image.Image) -> Image.Image:
             raise ImageError("Cannot convert a LAB picture to RGB.")
         return converted
     if image.mode.startswith(("I", "F")):
-        return _to_eight_bits(image).convert("RGB")
+        full_scale = _full_scale(image)
+        return _by_bands(image, lambda band: _to_eight_bits(band, full_scale))
     raise ImageError(
         f"Pictures of Pillow mode {image.mode!r} are not supported. Convert it first: image.convert('RGB')."
     )
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale deep or floating-point grey values to 0..255.
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut a picture into bands of at most `_BAND_PIXELS` (but a whole row), each with its top row."""
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _by_bands(image: Image.Image, to_rgb: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert a picture band by band, so that the memory this takes is bounded."""
+    converted = Image.new("RGB", image.size)
+    for top, band in _bands(image):
+        converted.paste(to_rgb(band), (0, top))
+    return converted
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    # Pillow has no direct way from La (premultiplied grey) to RGBA.
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _grey_values(image: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _full_scale(image: Image.Image) -> float:
+    """Return the value that is white in a deep or floating-point grey picture.
 
     16-bit modes have a full scale of their own. For 32-bit ones it is the smallest usual limit that holds all values.
     """
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    limits = (65535.0,) if image.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
-    top = float(grey.max(initial=0.0))
-    full_scale = next((limit for limit in limits if top <= limit), top)
-    return Image.fromarray(np.clip(grey * (255.0 / full_scale) + 0.5, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        return 65535.0
+    top = max(float(_grey_values(band).max()) for _, band in _bands(image))
+    return next((limit for limit in (1.0, 255.0, 65535.0) if top <= limit), top)
+
+
+def _to_eight_bits(image: Image.Image, full_scale: float) -> Image.Image:
+    return Image.fromarray(np.clip(_grey_values(image) * (255.0 / full_scale) + 0.5, 0, 255).astype(np.uint8)).convert(
+        "RGB"
+    )
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

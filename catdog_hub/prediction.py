@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
 
 import numpy as np
 
 NEITHER = "neither"
 
 
+class _Scores(dict[str, float]):
+    """A `dict` that cannot be changed, and can therefore be hashed."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("The scores of a prediction cannot be changed. Take a copy: dict(prediction.scores).")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle and copy would otherwise set item by item
+        return type(self), (dict(self),)
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What one stage says about one picture.
+    """What one stage says about one picture. Nothing in it can be changed; it can be hashed, copied and pickled.
 
     Attributes:
         label: The most likely class, or `"neither"` where the picture resembles none of the training classes.
@@ -35,6 +51,15 @@ class Prediction:
     evidence: np.ndarray = field(repr=False, compare=False)
     evidence_bias: float = field(default=0.0, repr=False)
     familiarity: float | None = None
+
+    def __post_init__(self) -> None:
+        evidence = self.evidence.view()  # the array itself stays as its owner has it
+        evidence.setflags(write=False)
+        object.__setattr__(self, "evidence", evidence)
+        object.__setattr__(self, "scores", _Scores(self.scores))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # by way of __post_init__: arrays forget that they are read-only
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     @property
     def top_class(self) -> str:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catdog_hub.errors import NewerFormatError, ReleaseError, StageError
+from catdog_hub.images import RESAMPLING
+from catdog_hub.prediction import NEITHER
 
 FORMAT_VERSION = 1
 MANIFEST = "release.json"
@@ -62,18 +65,36 @@ class StageRecord:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StageRecord:
         """Read a stage's entry in the manifest."""
-        height, width = data["input_size"]
         return cls(
             name=data["name"],
             title=data["title"],
             idea=data["idea"],
-            input_size=(int(height), int(width)),
+            input_size=tuple(data["input_size"]),
             resample=data["resample"],
             parameters=dict(data["parameters"]),
             bias=tuple(float(value) for value in data["bias"]),
             files=_files_from_json(data["files"]),
             temperature=float(data["temperature"]),
         )
+
+    def problems(self, labels: tuple[str, ...]) -> Iterator[str]:
+        """Say what is wrong with the entry, for a release with these labels."""
+        if not all(isinstance(text, str) for text in (self.name, self.title, self.idea)):
+            yield "its name, title and idea must be text"
+        if len(self.input_size) != 2 or not all(_is_positive(side) for side in self.input_size):
+            yield f"its input size must be two positive whole numbers; received {list(self.input_size)}"
+        if self.resample not in tuple(RESAMPLING):  # not a look-up: it may be of any type
+            yield f"it resizes by {self.resample!r}; this version knows {', '.join(RESAMPLING)}"
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            yield f"its temperature must be above 0; received {self.temperature}"
+        if len(self.bias) != len(labels):
+            yield f"it has {len(self.bias)} biases for {len(labels)} labels"
+        if not all(map(math.isfinite, self.bias)):
+            yield f"its biases must be finite; received {list(self.bias)}"
+        if not all(type(count) is int for count in self.parameters.values()):
+            yield f"its numbers of parameters must be whole numbers; received {self.parameters}"
+        if "model" not in self.files:
+            yield "it names no model file"
 
 
 @dataclass(frozen=True)
@@ -135,9 +156,9 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ReleaseError(f"{origin} is not valid JSON ({error}). Download or train the release again.") from error
-        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+        if not isinstance(data, dict) or not _is_positive(data.get("format")):
             raise ReleaseError(f"{origin} is not the manifest of a catdog-hub release: it has no format number.")
         if data["format"] > FORMAT_VERSION:
             raise NewerFormatError(
@@ -146,8 +167,8 @@ class Manifest:
             )
         try:
             manifest = cls(
-                labels=tuple(str(label) for label in data["labels"]),
-                stages=tuple(StageRecord.from_json(stage) for stage in data["stages"]),
+                labels=_tuple(data["labels"]),
+                stages=tuple(StageRecord.from_json(stage) for stage in _tuple(data["stages"])),
                 default_stage=data["default_stage"],
                 files=_files_from_json(data["files"]),
                 dataset=data["dataset"],
@@ -155,26 +176,34 @@ class Manifest:
                 created=data["created"],
                 format=data["format"],
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ReleaseError(f"{origin} is incomplete or malformed: {type(error).__name__} {error}.") from error
         manifest.check(origin)
         return manifest
 
     def check(self, origin: str = MANIFEST) -> None:
-        """Raise `ReleaseError` where the manifest contradicts itself."""
+        """Raise `ReleaseError` where the manifest contradicts itself, or holds what nothing can be done with."""
+        for problem in self._problems():
+            raise ReleaseError(f"{origin}: {problem}.")
+
+    def _problems(self) -> Iterator[str]:
+        if not _is_positive(self.format):
+            yield f"the format must be 1 or more; received {self.format!r}"
+        if not all(isinstance(label, str) and label for label in self.labels):
+            yield f"labels must be text; received {list(self.labels)}"
         if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ReleaseError(f"{origin}: a release needs two or more different labels; received {list(self.labels)}.")
-        if not self.stages or self.default_stage not in self.stage_names:
-            raise ReleaseError(
-                f"{origin}: the default stage {self.default_stage!r} is not among {list(self.stage_names)}."
-            )
+            yield f"a release needs two or more different labels; received {list(self.labels)}"
+        if NEITHER in self.labels:
+            yield f"no label can be {NEITHER!r}: predictions use it for pictures of no class"
         for stage in self.stages:
-            if len(stage.bias) != len(self.labels):
-                raise ReleaseError(
-                    f"{origin}: stage {stage.name!r} has {len(stage.bias)} biases for {len(self.labels)} labels."
-                )
-            if "model" not in stage.files:
-                raise ReleaseError(f"{origin}: stage {stage.name!r} names no model file.")
+            for problem in stage.problems(self.labels):
+                yield f"stage {stage.name!r}: {problem}"
+        if len(set(self.stage_names)) != len(self.stages):
+            yield f"stages must have different names; received {list(self.stage_names)}"
+        if not self.stages or self.default_stage not in self.stage_names:
+            yield f"the default stage {self.default_stage!r} is not among {list(self.stage_names)}"
+        if not (isinstance(self.dataset, dict) and isinstance(self.training, dict) and isinstance(self.created, str)):
+            yield "dataset and training must be objects, created must be text"
 
 
 @dataclass(frozen=True)
@@ -211,8 +240,9 @@ class Release:
         path = self.root / record.path
         try:
             data = path.read_bytes()
-        except OSError as error:
-            raise ReleaseError(f"The release in {str(self.root)!r} lacks {record.path}: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # ValueError: a name that no file system can hold
+            reason = getattr(error, "strerror", None) or error
+            raise ReleaseError(f"The release in {str(self.root)!r} lacks {record.path}: {reason}.") from error
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise ReleaseError(
                 f"{str(path)!r} is damaged: its SHA-256 is not the one in {MANIFEST} "
@@ -253,12 +283,23 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _is_positive(number: object) -> bool:
+    """Say whether this is a whole number above 0; `True` is none."""
+    return type(number) is int and number > 0
+
+
+def _tuple(items: object) -> tuple[Any, ...]:
+    if not isinstance(items, list):
+        raise TypeError(f"expected a list, received {items!r:.100}")
+    return tuple(items)
+
+
 def _files_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[str, FileRecord]:
     records = {}
     for role, entry in data.items():
         path = PurePosixPath(entry["path"])
         # A manifest comes from strangers: it must not reach outside its own folder.
-        if path.is_absolute() or ".." in path.parts or "\\" in entry["path"]:
+        if path.is_absolute() or ".." in path.parts or any(sign in entry["path"] for sign in "\\:"):
             raise ReleaseError(f"The manifest names a file outside the release: {entry['path']!r}.")
         records[role] = FileRecord(str(path), str(entry["sha256"]), int(entry["bytes"]))
     return records

@@ -1,5 +1,9 @@
+import copy
+import dataclasses
+import io
 import json
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +12,7 @@ import pytest
 from PIL import Image
 
 import catdog_hub
-from catdog_hub import ImageError, Prediction, load
+from catdog_hub import Classifier, ImageError, Prediction, ReleaseError, load
 from catdog_hub.classifier import softmax
 from catdog_hub.engine import Engine
 from catdog_hub.images import load_pixels
@@ -60,7 +64,20 @@ def test_prediction_is_frozen_and_can_be_pickled(classifier, chelsea):
     prediction = classifier.predict(chelsea)
     with pytest.raises(AttributeError):
         prediction.label = "dog"
-    assert pickle.loads(pickle.dumps(prediction)) == prediction
+    copies = [copy.copy(prediction), copy.deepcopy(prediction), pickle.loads(pickle.dumps(prediction))]
+    for each in (prediction, *copies, dataclasses.replace(prediction)):
+        assert each == prediction
+        assert hash(each) == hash(prediction)
+        assert np.array_equal(each.evidence, prediction.evidence)
+        with pytest.raises(ValueError, match="read-only"):
+            each.evidence[0, 0] = 1
+        with pytest.raises(TypeError, match="cannot be changed"):
+            each.scores["cat"] = 1.0
+        with pytest.raises(TypeError, match="cannot be changed"):
+            each.scores.update(cat=1.0)
+    assert json.loads(json.dumps(prediction.scores)) == dict(prediction.scores)
+    assert dataclasses.asdict(prediction)["scores"] == prediction.scores
+    assert dataclasses.replace(prediction, label="x") != prediction
 
 
 def test_evidence_sums_to_the_margin(classifier, samples):
@@ -109,6 +126,51 @@ def test_one_broken_file_costs_one_row(chelsea, tmp_path):
         classifier.predict([chelsea, broken])
     with pytest.raises(ValueError, match="on_error"):
         classifier.predict([chelsea], on_error="ignore")
+
+
+def test_nothing_in_a_list_costs_the_others(chelsea):
+    bad = ["http://host:abc/x", "http://[::1/x", "a\0b.jpg", "\ud800.jpg", Image.new("RGB", (0, 0)), 7, None]
+    results = load().predict([chelsea, *bad, chelsea], on_error="return")
+    assert [type(result) for result in results] == [Prediction, *[ImageError] * len(bad), Prediction]
+
+
+def test_the_same_file_or_image_twice_in_a_list(chelsea):
+    data = chelsea.read_bytes()
+    classifier = load()
+    expected = classifier.predict(data)
+    for _ in range(5):
+        lazy, file = Image.open(io.BytesIO(data)), io.BytesIO(data)
+        assert classifier.predict([lazy, file] * 8) == [expected] * 16
+
+
+def test_the_programs_warning_filters_are_left_alone(chelsea):
+    before = list(warnings.filters)
+    load().predict([chelsea] * 8)
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((10, 10, 3), np.uint8), np.zeros((160, 160, 3)), np.zeros((1, 160, 160, 3), np.uint8)]
+)
+def test_pixels_of_odd_shape_or_type(pixels):
+    with pytest.raises(ImageError, match=r"needs uint8 pixels of shape \(160, 160, 3\); received"):
+        load(stage="baseline").predict_pixels(pixels)
+
+
+def test_model_that_does_not_fit_the_manifest():
+    release = catdog_hub.hub.open_release()
+    manifest = release.manifest
+
+    def changed(labels=manifest.labels, **changes):
+        stages = tuple(dataclasses.replace(stage, **changes) for stage in manifest.stages)
+        return dataclasses.replace(release, manifest=dataclasses.replace(manifest, labels=labels, stages=stages))
+
+    for broken, message in [
+        (changed(input_size=(96, 96)), r"'image' should be \(96, 96, 3\)"),
+        (changed(labels=("a", "b", "c"), bias=(0.0, 0.0, 0.0)), r"'logits' should be \(3,\)"),
+    ]:
+        with pytest.raises(ReleaseError, match=message):
+            Classifier(broken)
 
 
 def test_softmax_is_stable():

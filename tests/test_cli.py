@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from catdog_hub import Classifier, Prediction
 from catdog_hub.cli import main
 from tests.conftest import ROOT, SAMPLES
 
@@ -41,6 +43,27 @@ def test_csv(folder, capsys, bundled_stages):
     assert [row["label"] for row in rows] == ["cat", "dog"]
     for row in rows:
         assert float(row["cat"]) + float(row["dog"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_neither_is_not_given_the_certainty_of_a_class(folder, capsys, monkeypatch):
+    answer = Prediction("neither", 0.983, {"dog": 0.983, "cat": 0.017}, 4.0, "x", np.zeros((1, 1)), familiarity=0.03)
+    monkeypatch.setattr(Classifier, "_predict_one", lambda *_: answer)
+    picture = str(folder / "a.png")
+    assert main(["predict", picture]) == 0
+    assert capsys.readouterr().out == f"{picture}  neither  (familiarity 0.03; most like dog)\n"
+    assert main(["predict", picture, "--csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["label"], row["familiarity"], row["error"]) == ("neither", "0.030000", "")
+    assert main(["predict", picture, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["familiarity"] == 0.03
+
+
+def test_csv_row_of_a_broken_file_has_every_column(folder, capsys):
+    (folder / "broken.jpg").write_bytes(b"x")
+    assert main(["predict", str(folder), "--csv", "--stage", "baseline"]) == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["familiarity"] for row in rows] == ["", "", ""]
+    assert "not a picture" in rows[2]["error"]
 
 
 def test_stages(capsys, bundled_stages):

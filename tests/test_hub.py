@@ -201,6 +201,15 @@ def test_an_unknown_stage_is_named_with_the_known_ones(pets: HubServer):
         load(REPO, stage="best", endpoint=pets.url)
 
 
+def test_a_folder_that_is_missing_is_not_only_sought_on_the_hub(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match=r"no folder 'runs/typo' here. There is no Hub repository 'runs/typo'"):
+        load("runs/typo", endpoint=hub.url)
+
+
 def test_no_hub_at_all():
     with pytest.raises(SourceError, match="the Hub cannot be reached"):
         load(REPO, endpoint="http://127.0.0.1:9")

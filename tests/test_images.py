@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catdog_hub import ImageError
+from catdog_hub import ImageError, images
 from catdog_hub.images import load_pixels, load_rgb
 
 
@@ -73,6 +73,20 @@ def test_exif_orientation_is_applied(gradient, orientation):
     stored = gradient.transpose(transposed[orientation]) if orientation in transposed else gradient
     upright = load_rgb(encode(stored, exif=_orientation(orientation)))
     assert np.array_equal(np.asarray(upright), np.asarray(gradient))
+
+
+def test_damage_in_exif_does_not_cost_the_picture(gradient):
+    exif = _orientation(6)
+    exif[0x010E], exif[0x011A], exif[0x0128] = "description", 72.0, 2
+    sound = encode(gradient, "JPEG", exif=exif)
+    start, end = sound.index(b"Exif"), sound.index(b"Exif") + len(exif.tobytes())
+    sizes = set()
+    for position in range(start, end):
+        for mask in (0x01, 0x08, 0xFF):
+            data = bytearray(sound)
+            data[position] ^= mask
+            sizes.add(load_rgb(bytes(data)).size)
+    assert sizes == {(64, 32), (32, 64)}  # turned, or as it is stored where the orientation cannot be read
 
 
 def test_transparency_is_laid_on_white():
@@ -143,6 +157,29 @@ def test_first_frame_of_an_animation(gradient):
     assert np.array_equal(np.asarray(load_rgb(data)), np.asarray(gradient))
 
 
+def test_conversion_by_bands_is_the_same(gradient, monkeypatch):
+    clear = gradient.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(gradient.size))
+    deep = Image.fromarray(np.arange(64 * 32, dtype=np.int32).reshape(32, 64) * 20)
+    whole = [np.asarray(load_rgb(image)) for image in (clear, deep)]
+    monkeypatch.setattr(images, "_BAND_PIXELS", 5 * 64)
+    for image, expected in zip((clear, deep), whole, strict=True):
+        assert np.array_equal(np.asarray(load_rgb(image)), expected)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "AVIF", "ICO", "JPEG2000", "PPM", "TGA"],
+)
+def test_every_documented_format_is_read(gradient, form):
+    assert load_rgb(encode(gradient, form)).width > 0
+
+
+def test_formats_that_start_other_programs_are_not_read(gradient):
+    with pytest.raises(ImageError, match="not a picture in a format"):
+        load_rgb(encode(gradient, "EPS"))
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 3), (3,), (2, 3, 5), (3, 8, 8), (1, 1, 1, 1, 3)])
 def test_array_of_odd_shape_names_it(shape):
     with pytest.raises(ImageError, match=r"array of shape"):
@@ -196,6 +233,42 @@ def test_bomb_is_refused():
         load_rgb(bytes(header))
 
 
+def test_picture_with_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000 * 1000)
+    large = Image.new("L", (1001, 1000))
+    for source in (encode(large), io.BytesIO(encode(large)), Image.open(io.BytesIO(encode(large)))):
+        with pytest.raises(ImageError, match=r"1001 x 1000, and at most 1 million are decoded\. Shrink it"):
+            load_rgb(source)
+    # What counts for a JPEG is what it is drafted down to.
+    assert load_pixels(encode(large, "JPEG"), (160, 160)).shape == (160, 160, 3)
+    with pytest.raises(ImageError, match="at most 1 million"):
+        load_rgb(encode(large, "JPEG"))
+
+
+def test_picture_without_pixels_is_refused():
+    with pytest.raises(ImageError, match="no pixels: it is 0 x 3"):
+        load_rgb(Image.new("RGB", (0, 3)))
+
+
+@pytest.mark.parametrize("path", ["a\0b.jpg", "\ud800.jpg"])
+def test_path_that_cannot_be(path):
+    with pytest.raises(ImageError, match="Cannot read"):
+        load_rgb(path)
+
+
+def test_file_that_is_open_as_text_or_closed(tmp_path, gradient):
+    path = tmp_path / "gradient.png"
+    gradient.save(path)
+    with path.open(encoding="latin-1") as text, pytest.raises(ImageError, match=r"gradient\.png.*open as text.*'rb'"):
+        load_rgb(text)
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(ImageError, match=r"gradient\.png.*is closed"):
+        load_rgb(closed)
+    with (tmp_path / "new.png").open("wb") as unreadable, pytest.raises(ImageError, match=r"new\.png"):
+        load_rgb(unreadable)
+
+
 def test_large_jpeg_is_decoded_small_but_never_below_what_is_asked():
     large = Image.effect_noise((1600, 1200), 50).convert("RGB")
     decoded = load_rgb(encode(large, "JPEG"), at_least=(320, 320))
@@ -207,7 +280,7 @@ def test_large_jpeg_is_decoded_small_but_never_below_what_is_asked():
 def server(gradient):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            if self.path == "/photo.png":
+            if self.path in {"/photo.png", "/my%20caf%C3%A9%20photo.png"}:
                 body = encode(gradient)
                 self.send_response(200)
                 self.end_headers()
@@ -231,6 +304,17 @@ def test_url(server, gradient):
         load_rgb(f"{server}/missing.png")
     with pytest.raises(ImageError, match="Cannot download"):
         load_rgb("http://127.0.0.1:9/photo.png")
+
+
+def test_url_as_people_write_it(server, gradient):
+    for name in ("my café photo.png", "my%20caf%C3%A9%20photo.png"):
+        assert np.array_equal(np.asarray(load_rgb(f"{server}/{name}")), np.asarray(gradient))
+
+
+@pytest.mark.parametrize("url", ["http://host:abc/x", "http://[::1/x", "http://", "http://a\ud800/", "http://ü..ü/x"])
+def test_url_that_is_none(url):
+    with pytest.raises(ImageError, match="Cannot download"):
+        load_rgb(url)
 
 
 MALFORMED = Path(__file__).parent.parent.parent / "shared" / "malformed"

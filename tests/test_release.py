@@ -105,7 +105,7 @@ def test_damaged_and_missing_model(copy, bundled_stages):
     load(copy, stage=bundled_stages[1])  # the other stages are none the worse
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a\\..\\b"])
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a\\..\\b", "C:/windows"])
 def test_manifest_cannot_reach_outside(copy, path):
     data = json.loads((copy / MANIFEST).read_text())
     data["stages"][0]["files"]["model"]["path"] = path
@@ -125,6 +125,63 @@ def test_contradictions_are_refused():
     ]:
         with pytest.raises(ReleaseError, match=message):
             dataclasses.replace(manifest, **change).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 0}, "no format number"),
+        ({"format": True}, "no format number"),
+        ({"labels": "cd"}, "malformed"),
+        ({"labels": ["cat", 7]}, "must be text"),
+        ({"labels": ["cat", ["dog"]]}, "must be text"),
+        ({"labels": ["cat", "neither"]}, "'neither'"),
+        ({"dataset": None}, "dataset"),
+        ({"training": []}, "training"),
+        ({"created": 7}, "created"),
+        ({"default_stage": ["x"]}, "default stage"),
+        ({"stages": {}}, "malformed"),
+        ({"stages": [7]}, "malformed"),
+    ],
+)
+def test_manifest_with_odd_values(copy, changes, message):
+    edit(copy, **changes)
+    with pytest.raises(ReleaseError, match=message):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resample": "nearest"}, "'nearest'"),
+        ({"resample": ["bilinear"]}, "resizes by"),
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": 10**400}, "malformed"),
+        ({"input_size": [160]}, "input size"),
+        ({"input_size": [160, 0]}, "input size"),
+        ({"input_size": [160.0, 160]}, "input size"),
+        ({"input_size": 160}, "malformed"),
+        ({"bias": [0.0, float("nan")]}, "biases"),
+        ({"parameters": {"total": "many"}}, "parameters"),
+        ({"name": 7}, "name"),
+        ({"files": {}}, "no model file"),
+    ],
+)
+def test_stage_with_odd_values(copy, changes, message):
+    stages = json.loads((copy / MANIFEST).read_text())["stages"]
+    edit(copy, stages=[stages[0] | changes, *stages[1:]])
+    with pytest.raises(ReleaseError, match=message):
+        load(copy)
+
+
+def test_stages_of_the_same_name(copy):
+    stages = json.loads((copy / MANIFEST).read_text())["stages"]
+    edit(copy, stages=[stages[0], *stages])
+    with pytest.raises(ReleaseError, match="different names"):
+        load(copy)
 
 
 def test_release_opens_from_text_path(copy):

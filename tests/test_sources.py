@@ -72,8 +72,82 @@ def test_relative_path(tiny_dataset, monkeypatch):
     assert len(sources.open_catalogue(source, sources.check_source(source))) == 60
 
 
-def test_hub_dataset_id_is_recognised():
+def test_zip_that_was_replaced_gives_the_new_pictures(tmp_path):
+    path = tmp_path / "pictures.zip"
+    catalogues = []
+    for name, per_class in (("first", 10), ("second", 12)):
+        zipped(write_dataset(tmp_path / name, per_class), path)
+        catalogues.append(sources.open_catalogue(str(path), sources.check_source(str(path))))
+    assert [len(catalogue) for catalogue in catalogues] == [30, 36]
+    assert catalogues[1].read(35) == (tmp_path / "second" / catalogues[1].names[35]).read_bytes()
+
+
+def test_zip_that_cannot_be_extracted_says_so(tiny_dataset, tmp_path):
+    path = zipped(tiny_dataset, tmp_path / "pictures.zip")
+    data = bytearray(path.read_bytes())
+    data[200] ^= 0xFF  # within the first picture
+    path.write_bytes(data)
+    with pytest.raises(TrainingError, match=r"pictures\.zip.*cannot be extracted"):
+        sources.open_catalogue(str(path), sources.check_source(str(path)))
+
+
+def test_every_ending_counts_and_metadata_does_not(tmp_path):
+    write_dataset(tmp_path, 10)
+    for number, file in enumerate(sorted(tmp_path.rglob("*.png"))):
+        file.rename(file.with_suffix(".avif" if number % 2 else ".mpo"))
+    (tmp_path / "metadata.csv").write_text("file_name,label\nnothing.png,7\n")
+    (tmp_path / "red" / "metadata.jsonl").write_text("{}")
+    catalogue = sources.open_catalogue(str(tmp_path), sources.check_source(str(tmp_path)))
+    assert len(catalogue) == 30
+    assert catalogue.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
+
+
+@pytest.fixture
+def hub_api(monkeypatch):
+    """Answer for the Hub: the exceptions by which it says that it has no such dataset, or cannot be reached."""
+    from huggingface_hub import HfApi
+
+    def answer(error):
+        def dataset_info(self, repo_id, **_):
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(HfApi, "dataset_info", dataset_info)
+
+    return answer
+
+
+def test_hub_dataset_id_is_recognised(hub_api):
+    hub_api(None)
     assert sources.check_source("microsoft/cats_vs_dogs") is None
+
+
+def test_dataset_that_the_hub_does_not_have(hub_api):
+    import httpx
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    response = httpx.Response(404, request=httpx.Request("GET", "http://127.0.0.1/"))
+    hub_api(RepositoryNotFoundError("not there", response=response))
+    with pytest.raises(TrainingError, match="no such folder, and no such dataset"):
+        sources.check_source("photos/pets")
+
+
+def test_dataset_without_a_network(hub_api, tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    hub_api(ConnectionError("no network"))
+    with pytest.raises(TrainingError, match="no network"):
+        sources.check_source("microsoft/cats_vs_dogs")
+    (tmp_path / "microsoft___cats_vs_dogs").mkdir()  # in the cache: the Hub is not needed
+    assert sources.check_source("microsoft/cats_vs_dogs") is None
+
+
+def test_missing_folder_below_one_that_exists_is_no_dataset_id(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrainingError, match="does not exist"):
+        sources.check_source("photos/pets")
 
 
 def test_what_cannot_be_trained_on_says_why(tmp_path):

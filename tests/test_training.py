@@ -207,6 +207,38 @@ def test_bad_arguments_fail_at_once(words, message, capsys, tmp_path):
     assert time.monotonic() - started < 1
 
 
+def test_class_folder_called_neither_is_refused_at_once(tmp_path, capsys):
+    folder = write_dataset(tmp_path / "pictures", 10, ("blue", "neither"))
+    started = time.monotonic()
+    assert train_all.main(["--data", str(folder), "--output", str(tmp_path / "out")]) == 2
+    assert "No class can be called 'neither'" in capsys.readouterr().err
+    assert time.monotonic() - started < 1
+
+
+def test_fresh_keeps_the_earlier_run_until_the_data_is_open(tiny_dataset, tmp_path, monkeypatch, capsys):
+    kept = tmp_path / "out" / "work" / "baseline" / "model.keras"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+
+    def fail(*_):
+        raise TrainingError("the data is gone")
+
+    monkeypatch.setattr(train_all, "open_data", fail)
+    options = ["--data", str(tiny_dataset), "--output", str(tmp_path / "out"), "--stages", "baseline", "--fresh"]
+    assert train_all.main(options) == 2
+    assert "the data is gone" in capsys.readouterr().err
+    assert kept.is_file()
+
+
+def test_wrong_base_weights_are_found_before_the_first_stage(tiny_dataset, tmp_path, capsys):
+    wrong = tmp_path / "wrong.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(wrong)
+    options = ["--data", str(tiny_dataset), "--output", str(tmp_path / "out"), "--base-weights", str(wrong)]
+    assert train_all.main(options) == 2
+    assert "does not hold MobileNetV2's weights" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "work").exists()
+
+
 def test_wrong_base_weights_say_so(tmp_path):
     wrong = tmp_path / "wrong.weights.h5"
     wrong.write_bytes(b"x")

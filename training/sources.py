@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
+import tempfile
 import zipfile
-from collections import Counter
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from catdog_hub.images import SUFFIXES
+from catdog_hub.release import sha256_of
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _SPLIT_FOLDERS = {
     "eval": "test",
 }
 
+_HUB_TIMEOUT_SECONDS = 5
+
 NOTEBOOK_URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 NOTEBOOK_ZIP_BYTES = 68_606_236  # by the notebook's own log
 NOTEBOOK_DIGESTS = Path(__file__).parent / "notebook_dataset.sha256"
@@ -46,20 +49,24 @@ NOTEBOOK_CLASS_NAMES = ("cat", "dog")  # of its folders cats/ and dogs/
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the pictures of a folder or zip are: split -> class folder -> number of pictures."""
+    """Where the pictures of a folder or zip are: split -> class folder -> pictures, as paths below `root`."""
 
     root: PurePosixPath
-    split_folders: dict[str, str]
-    counts: dict[str, dict[str, int]]
+    files: dict[str, dict[str, list[PurePosixPath]]]
 
     @property
     def class_names(self) -> list[str]:
         """Class folder names over all splits, sorted."""
-        return sorted({name for classes in self.counts.values() for name in classes})
+        return sorted({name for classes in self.files.values() for name in classes})
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Split -> class folder -> number of pictures."""
+        return {split: {name: len(files) for name, files in classes.items()} for split, classes in self.files.items()}
 
 
 def check_source(source: str) -> Layout | None:
-    """Look at a `--data` argument without reading a picture; takes well under a second.
+    """Look at a `--data` argument without reading a picture; takes a second at most.
 
     Returns:
         The layout of a folder or zip; `None` for a Hub dataset, which has to be downloaded to be looked at.
@@ -83,7 +90,8 @@ def check_source(source: str) -> Layout | None:
         files = (PurePosixPath(entry.filename) for entry in entries if not entry.is_dir())
         folders = [PurePosixPath(entry.filename) for entry in entries if entry.is_dir()]
         return _find_layout(files, folders, source)
-    if _looks_like_dataset_id(source):
+    if _looks_like_dataset_id(source) and not path.parent.is_dir():
+        _check_hub_dataset(source)
         return None
     raise TrainingError(
         f"--data {source!r} does not exist. Give a folder with one sub-folder of pictures per class, a zip of one, "
@@ -93,6 +101,34 @@ def check_source(source: str) -> Layout | None:
 
 def _looks_like_dataset_id(source: str) -> bool:
     return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith((".zip", "/"))
+
+
+def _check_hub_dataset(source: str) -> None:
+    """Refuse a dataset that the Hub does not have; one in the cache needs no Hub."""
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().dataset_info(source, timeout=_HUB_TIMEOUT_SECONDS)
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise TrainingError(
+            f"--data {source!r} does not exist: there is no such folder, and no such dataset on the Hub (or it is "
+            "private: log in with `hf auth login`)."
+        ) from error
+    except (errors.HTTPError, OSError, ValueError) as error:
+        if _is_cached(source):
+            return
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TrainingError(
+            f"--data {source!r} is no folder here, and the Hub cannot be asked whether it is a dataset ({reason[0]}). "
+            "Check the path or the network."
+        ) from error
+
+
+def _is_cached(dataset_id: str) -> bool:
+    from datasets import config, naming
+
+    namespace, name = dataset_id.split("/")
+    return (Path(config.HF_DATASETS_CACHE) / f"{namespace}___{naming.camelcase_to_snakecase(name)}").is_dir()
 
 
 def _is_hidden(path: PurePosixPath) -> bool:
@@ -123,21 +159,24 @@ def _find_layout(files: Iterable[PurePosixPath], folders: Iterable[PurePosixPath
     if split_folders and "train" not in split_folders:
         raise TrainingError(f"--data {source!r} has {', '.join(split_folders.values())} but no train folder.")
     parts = split_folders or {"train": ""}
-    counts: dict[str, dict[str, int]] = {}
-    everywhere = [*pictures, *(folder / "_" for folder in folders if not _is_hidden(folder))]
+    files_of: dict[str, dict[str, list[PurePosixPath]]] = {}
     for split, folder in parts.items():
         base = root / folder
-        counter: Counter[str] = Counter()
-        for entry in everywhere:
-            if entry.is_relative_to(base) and len(entry.relative_to(base).parts) >= 2:
-                counter[entry.relative_to(base).parts[0]] += entry.name != "_"
-        counts[split] = dict(sorted(counter.items()))
-        for name, count in counts[split].items():
-            if count == 0:
+        classes: dict[str, list[PurePosixPath]] = {
+            path.relative_to(base).parts[0]: []
+            for path in folders
+            if path != base and path.is_relative_to(base) and not _is_hidden(path)
+        }
+        for path in pictures:
+            if path.is_relative_to(base) and len(path.relative_to(base).parts) >= 2:
+                classes.setdefault(path.relative_to(base).parts[0], []).append(path.relative_to(root))
+        for name, found in classes.items():
+            if not found:
                 raise TrainingError(
                     f"The class folder {str(base / name)!r} in --data {source!r} holds no pictures. Fill it or remove it."
                 )
-    layout = Layout(root, split_folders, counts)
+        files_of[split] = dict(sorted(classes.items()))
+    layout = Layout(root, files_of)
     _check_classes(layout, source)
     return layout
 
@@ -223,24 +262,41 @@ def open_catalogue(source: str, layout: Layout | None) -> Catalogue:
         return _open_hub_dataset(source)
     path = Path(source).expanduser()
     if path.is_file():
-        path = Path(datasets.DownloadManager().extract(str(path)))
-    root = Path(os.path.abspath(path)) / layout.root  # without "..", as the library reports paths; links stay
-    data_files = {
-        split: [f"{glob.escape(str(root / folder / name))}/**" for name in layout.class_names]
-        for split, folder in (layout.split_folders or {"train": ""}).items()
-    }
-    # Explicit patterns: left to itself the library takes files called "...test..." for a test split. Labels come
-    # from the layout, not from the library: it would take a folder inside a class folder for a class of its own.
-    loaded = datasets.load_dataset("imagefolder", data_files=data_files, drop_labels=True)
-    encoded = {split: dataset.cast_column("image", datasets.Image(decode=False)) for split, dataset in loaded.items()}
+        path = _extract(path)
+    root = Path(os.path.abspath(path)) / layout.root
+    # From the files that were found, not by the library's "imagefolder": that one knows fewer endings, takes a folder
+    # inside a class folder for a class, a file called "...test..." for a test split and a metadata.csv for labels.
+    features = datasets.Features({"image": datasets.Image(decode=False)})
     entries = []
-    for split, dataset in encoded.items():
-        base = PurePosixPath(layout.split_folders.get(str(split), ""))
-        for row, image in enumerate(dataset["image"]):
-            name = PurePosixPath(Path(image["path"]).relative_to(root).as_posix())
-            label = layout.class_names.index(name.relative_to(base).parts[0])
-            entries.append((str(name), label, str(split), (dataset, row)))
+    for split, classes in layout.files.items():
+        named = [(name, label) for label, folder in enumerate(layout.class_names) for name in classes[folder]]
+        dataset = datasets.Dataset.from_dict({"image": [str(root / name) for name, _ in named]}, features=features)
+        entries += [(str(name), label, split, (dataset, row)) for row, (name, label) in enumerate(named)]
     return _catalogue(layout.class_names, entries, "image")
+
+
+def _extract(path: Path) -> Path:
+    """Extract a zip into the `datasets` cache, to a folder named after its content: a zip that was replaced is another."""
+    import datasets
+
+    folder = Path(datasets.config.EXTRACTED_DATASETS_PATH) / sha256_of(path)
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=folder.parent) as unfinished,
+            zipfile.ZipFile(path) as archive,
+        ):
+            archive.extractall(Path(unfinished) / "files")
+            (Path(unfinished) / "files").rename(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        if folder.is_dir():  # another run was faster
+            return folder
+        raise TrainingError(
+            f"--data {str(path)!r} cannot be extracted to {str(folder)!r} ({error}). Extract it yourself and give the folder."
+        ) from error
+    return folder
 
 
 def _open_hub_dataset(source: str) -> Catalogue:

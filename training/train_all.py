@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from catdog_hub.quiet import muted_native_stderr
 from catdog_hub.release import MANIFEST, Release, StageRecord, sha256_of
 from training.errors import TrainingError
 from training.keras_folder import find_keras_folder, write_keras_folder
-from training.recipes import RECIPES
+from training.recipes import RECIPES, TRANSFER
 from training.sources import (
     NOTEBOOK_CLASS_NAMES,
     Catalogue,
@@ -129,6 +130,8 @@ def check_arguments(arguments: argparse.Namespace) -> Layout | None:
     layout = None if arguments.data is None else check_source(arguments.data)
     if arguments.class_names is not None:
         _check_class_names(arguments.class_names, len(layout.class_names) if layout else None)
+    elif layout is not None:
+        _check_class_names(layout.class_names, None)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
         probe = arguments.output / ".writable"
@@ -158,7 +161,10 @@ def _check_push_arguments(arguments: argparse.Namespace) -> None:
 
 def _check_class_names(names: list[str], count: int | None) -> None:
     if NEITHER in names:
-        raise TrainingError(f"No class can be called {NEITHER!r}: predictions use it for pictures of no class.")
+        raise TrainingError(
+            f"No class can be called {NEITHER!r}: predictions use it for pictures of no class. "
+            "Choose other names with --class-names."
+        )
     if len(set(names)) != len(names):
         raise TrainingError(f"--class-names must differ from each other; received {' '.join(names)}.")
     if count is not None and len(names) != count:
@@ -212,6 +218,32 @@ def check_resumable(output: Path, settings: dict[str, object]) -> None:
     file.write_text(json.dumps({**former, **settings}, indent=1), encoding="utf-8")
 
 
+def discard_run(output: Path) -> None:
+    """Delete what an earlier run left in its output folder."""
+    for name in ("work", "release", "keras", "overview", "settings.json"):
+        path = output / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def check_base_weights(arguments: argparse.Namespace) -> None:
+    """Read the weights that only a later stage needs, downloading them where no file was given.
+
+    Raises:
+        TrainingError: They cannot be read or downloaded, or are another network's.
+    """
+    is_finished = not arguments.fresh and (arguments.output / "work" / TRANSFER.name / "stage.json").is_file()
+    if TRANSFER.name not in arguments.stages or is_finished:
+        return
+    import keras
+
+    from training import architectures
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras warns layer by layer before it refuses a file
+        architectures.build(TRANSFER, 2, arguments.base_weights)
+    keras.backend.clear_session()  # so that the stages' layers are numbered as if this had not been
+
+
 def open_target(arguments: argparse.Namespace, *, tag_must_be_free: bool) -> Target:
     """Check where the release is to be pushed, the token and the right to write."""
     from training import publishing
@@ -250,16 +282,15 @@ def run(arguments: argparse.Namespace) -> Path:
     if arguments.push:
         is_finished = not arguments.fresh and (arguments.output / "release" / MANIFEST).is_file()
         target = open_target(arguments, tag_must_be_free=not is_finished)
-    if arguments.fresh:
-        for name in ("work", "release", "keras", "overview", "settings.json"):
-            path = arguments.output / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     print("Loading TensorFlow ...", flush=True)
     with muted_native_stderr():
         from training import overview, releasing, stages
     from training.data import decode
 
+    check_base_weights(arguments)
     catalogue = open_data(arguments, layout)
+    if arguments.fresh:  # not before all that can be known to fail has been tried
+        discard_run(arguments.output)
     release = arguments.output / "release"
     recipes = [recipe for name, recipe in RECIPES.items() if name in arguments.stages]
     records: list[StageRecord] = []
@@ -300,6 +331,7 @@ def run(arguments: argparse.Namespace) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = parse_arguments(argv)
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd metadata; the pixels are what counts
     try:
         run(arguments)
     except CatdogError as error:
