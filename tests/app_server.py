@@ -48,7 +48,7 @@ def running_app(*arguments: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            assert process.wait(30) == 0, "SIGTERM should end the app in order"
 
 
 def _answers(url: str) -> bool:

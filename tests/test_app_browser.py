@@ -250,6 +250,15 @@ def test_every_view_fits_a_phone(open_page, dark):
         assert width <= PHONE["width"], f"{view} is {width} pixels wide"
 
 
+def test_names_of_stages_stay_readable_on_a_phone(open_page):
+    page = open_page(viewport=PHONE)
+    open_view(page, "fool")
+    upload(page, "fool", SAMPLES / "neither_coffee.png")
+    page.locator(".cd-rows li").first.wait_for()
+    widths = page.locator(".cd-row-name").evaluate_all("names => names.map(name => name.clientWidth)")
+    assert min(widths) >= 60
+
+
 def test_dark_mode_is_dark(open_page):
     page = open_page(dark=True)
     page.wait_for_function("document.body.classList.contains('dark')")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from catdog_hub.engine import available_cpus
+from catdog_hub.errors import ImageError
 from catdog_hub.release import Release
 from catdog_hub.ui import batch, classify, curves, endpoints, fool, markup, report, snippets, stages
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import Ladder
-from catdog_hub.ui.picker import FILE
 from catdog_hub.ui.samples import SAMPLES_FOLDER, photo_credits
+from catdog_hub.ui.uploads import FILE, file_of
 
 # Every minute, uploads older than a quarter of an hour are deleted; at the end, all of them.
 _DELETE_EVERY_SECONDS, _DELETE_AFTER_SECONDS = 60, 900
@@ -55,6 +58,7 @@ def build_app(release: Release, source: str | None = None, revision: str | None 
         snippets.build(demo, source, revision)
         html_block(_footer(release, source), elem_id="cd-footer")
         endpoints.build(ladder)
+        demo.unload(_forgetting(demo))
         _share_picture({classify_tab: first, stages_tab: second, fool_tab: third})
     demo.queue(default_concurrency_limit=2 * available_cpus())
     return demo
@@ -64,14 +68,34 @@ def _share_picture(pictures: dict[gr.Tab, gr.Image]) -> None:
     """Let the picture chosen in one view be there in the others too."""
     latest = gr.State(None)
     for tab, picture in pictures.items():
-        picture.change(lambda upload: upload, picture, latest, **FILE, **QUIET)
+        picture.change(_genuine, picture, latest, **FILE, **QUIET)
         tab.select(_carry, [latest, picture], picture, **FILE, **QUIET)
 
 
+def _genuine(upload: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return an upload if it is one that may be shown, and is still there."""
+    with suppress(ImageError):
+        return upload if file_of(upload) else None
+    return None
+
+
 def _carry(latest: dict[str, Any] | None, own: dict[str, Any] | None) -> object:
-    if latest is None or (own is not None and own["path"] == latest["path"]):
+    # What Gradio returns to the browser, it makes public: check again.
+    shown = _genuine(latest)
+    if shown is None or (own is not None and own["path"] == shown["path"]):
         return gr.skip()
-    return latest["path"]
+    return shown["path"]
+
+
+def _forgetting(demo: gr.Blocks) -> Callable[[gr.Request], None]:
+    """Return what drops a visitor's session: left alone, Gradio keeps what it showed for hours."""
+
+    def forget(request: gr.Request) -> None:
+        if request.session_hash is not None:
+            demo.state_holder.session_data.pop(request.session_hash, None)
+            demo.state_holder.time_last_used.pop(request.session_hash, None)
+
+    return forget
 
 
 def _header(question: str) -> str:
@@ -82,12 +106,13 @@ def _header(question: str) -> str:
 
 
 def _footer(release: Release, source: str | None) -> str:
-    shown = f"the release {source}" if source else "the release that comes with the package"
+    name = snippets.public_name(source)
+    shown = f"the release {name}" if name else "the release that comes with the package"
     created = f", made on {release.manifest.created[:10]}" if release.manifest.created else ""
     return (
         '<footer class="cd-footer"><p><strong>Your pictures stay yours.</strong> They are classified on this server and used '
-        f"for nothing else. Uploaded files are deleted after {_DELETE_AFTER_SECONDS // 60} minutes; until you leave, a small "
-        "copy is kept in memory so that the sliders can work on it.</p>"
+        f"for nothing else. Uploaded files are deleted after {_DELETE_AFTER_SECONDS // 60} minutes. What this page shows of "
+        "them, and a small copy for the sliders, stays in the server's memory until you close or reload the page.</p>"
         f"<p>You see {escape(shown)}{escape(created)}.</p>"
         f"<details><summary>Credits of the example photos</summary>{photo_credits()}</details></footer>"
     )

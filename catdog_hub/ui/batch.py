@@ -7,10 +7,11 @@ import csv
 import io
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from pathlib import PurePath
+from typing import Any
 
 import gradio as gr
 
@@ -21,18 +22,11 @@ from catdog_hub.ui import markup
 from catdog_hub.ui.archives import MAX_PICTURES, Item, unpack
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import Ladder
+from catdog_hub.ui.uploads import FILE, MAX_ARCHIVE_BYTES, MAX_PICTURE_BYTES, file_of, megabytes
 
 _THUMBNAIL = 64
 # Pictures between two reports of progress.
 _CHUNK = 16
-
-_ORDERS = {
-    "as given": None,
-    "file name": lambda row: row.file.casefold(),
-    "answer": lambda row: (row.prediction is None, row.words),
-    "least sure first": lambda row: row.prediction.confidence if row.prediction else -1.0,
-    "most sure first": lambda row: -row.prediction.confidence if row.prediction else 1.0,
-}
 
 
 @dataclass(frozen=True)
@@ -52,16 +46,35 @@ class Row:
     thumbnail: str
 
 
+def _sureness(row: Row) -> tuple[int, float]:
+    """Return what rows are compared by: unreadable ones, then those turned away, then answers by their confidence."""
+    if row.prediction is None:
+        return 0, 0.0
+    if markup.is_turned_away(row.prediction):
+        return 1, row.prediction.familiarity or 0.0
+    return 2, row.prediction.confidence
+
+
+# Sort key, and whether the greatest comes first.
+_ORDERS: dict[str, tuple[Callable[[Row], Any], bool]] = {
+    "as given": (lambda _: 0, False),
+    "file name": (lambda row: row.file.casefold(), False),
+    "answer": (lambda row: (row.prediction is None, row.words), False),
+    "least sure first": (_sureness, False),
+    "most sure first": (_sureness, True),
+}
+
+
 def build(ladder: Ladder) -> None:
     """Lay out the view."""
 
-    def classify(files: list[str] | None, order: str) -> Iterator[tuple[list[Row], str]]:
+    def classify(files: list[dict[str, Any]] | None, order: str) -> Iterator[tuple[list[Row], str]]:
         if not files:
             yield [], _invitation()
             return
         start = time.perf_counter()
         rows: list[Row] = []
-        items = unpack([Path(file) for file in files])
+        items = unpack(map(_item, files))
         for done in range(0, len(items), _CHUNK):
             yield rows, _progress(done, len(items))
             rows += _classify(items[done : done + _CHUNK], ladder)
@@ -78,9 +91,17 @@ def build(ladder: Ladder) -> None:
         with gr.Column(scale=4, min_width=260):
             order = gr.Radio(list(_ORDERS), value="as given", label="Order of the table", elem_id="batch-order")
     result = html_block(_invitation(), elem_id="batch-result")
-    files.change(classify, [files, order], [rows, result], **QUIET)
-    folder.upload(classify, [folder, order], [rows, result], **QUIET)
+    files.change(classify, [files, order], [rows, result], **FILE, **QUIET)
+    folder.upload(classify, [folder, order], [rows, result], **FILE, **QUIET)
     order.input(sort, [rows, order], result, **QUIET)
+
+
+def _item(upload: Mapping[str, Any]) -> Item:
+    name = PurePath(upload.get("path") or "").name
+    try:
+        return Item(name, file_of(upload, at_most=MAX_ARCHIVE_BYTES) or b"")
+    except ImageError as error:
+        return Item(name, problem=str(error))
 
 
 def _classify(items: Sequence[Item], ladder: Ladder) -> list[Row]:
@@ -112,8 +133,8 @@ def _progress(done: int, total: int) -> str:
 
 
 def _table(rows: Sequence[Row], order: str, ladder: Ladder, seconds: float | None = None) -> str:
-    key = _ORDERS.get(order)
-    ordered = sorted(rows, key=key) if key else list(rows)
+    key, reverse = _ORDERS.get(order, _ORDERS["as given"])
+    ordered = sorted(rows, key=key, reverse=reverse)
     votes = Counter(row.words for row in rows if row.prediction)
     parts = [f"{number} {words}" for words, number in votes.most_common()]
     if unreadable := sum(row.prediction is None for row in rows):
@@ -138,12 +159,11 @@ def _table_row(row: Row, labels: tuple[str, ...]) -> str:
             f'<td colspan="2"><strong>Not read.</strong> {escape(row.words)}</td><td class="cd-file">{name}</td></tr>'
         )
     css_class = markup.css_class_of(row.prediction.label, labels)
-    confidence = row.prediction.confidence
     return (
         f'<tr class="{css_class}"><td><img class="cd-thumbnail" src="{row.thumbnail}" width="{_THUMBNAIL}" '
         f'height="{_THUMBNAIL}" alt="" loading="lazy"></td><td>{markup.label_badge(row.prediction, labels)}</td>'
-        f'<td><span class="cd-confidence">{markup.percent(confidence, 1)}<span class="cd-bar-track" aria-hidden="true">'
-        f'<span style="width:{100 * confidence:.1f}%"></span></span></span></td><td class="cd-file">{name}</td></tr>'
+        f'<td><span class="cd-confidence">{markup.certainty(row.prediction, 1)}'
+        f'{markup.certainty_bar(row.prediction)}</span></td><td class="cd-file">{name}</td></tr>'
     )
 
 
@@ -151,13 +171,15 @@ def _csv_url(rows: Sequence[Row], labels: tuple[str, ...]) -> str:
     """Return the table as a `data:` URL, so that no file of it stays on the server."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(["file", "label", "confidence", *labels, "error"])
+    writer.writerow(["file", "label", "confidence", *labels, "familiarity", "error"])
     for row in rows:
-        if row.prediction is None:
-            writer.writerow([row.file, "", "", *("" for _ in labels), row.words])
-        else:
-            scores = [f"{row.prediction.scores[label]:.6f}" for label in labels]
-            writer.writerow([row.file, row.prediction.label, f"{row.prediction.confidence:.6f}", *scores, ""])
+        prediction = row.prediction
+        label = prediction.label if prediction else ""
+        # Probabilities are those of the classes: a picture that is none of them has only its familiarity.
+        scores = prediction.scores if prediction and not markup.is_turned_away(prediction) else {}
+        numbers = [scores.get(label), *(scores.get(name) for name in labels), prediction and prediction.familiarity]
+        error = "" if prediction else row.words
+        writer.writerow([row.file, label, *("" if number is None else f"{number:.6f}" for number in numbers), error])
     encoded = base64.b64encode(buffer.getvalue().encode("utf-8-sig")).decode("ascii")
     return f"data:text/csv;charset=utf-8;base64,{encoded}"
 
@@ -165,6 +187,7 @@ def _csv_url(rows: Sequence[Row], labels: tuple[str, ...]) -> str:
 def _invitation() -> str:
     return markup.empty(
         "Give it many photos at once",
-        f"Files, zip archives or a whole folder, up to {MAX_PICTURES} pictures. You get a table with one row per file, also "
-        "for those that cannot be read, and can download it.",
+        f"Files, zip archives or a whole folder: up to {MAX_PICTURES} pictures of at most {megabytes(MAX_PICTURE_BYTES)} each, "
+        f"archives of at most {megabytes(MAX_ARCHIVE_BYTES)}. You get a table with one row per file, also for those that "
+        "cannot be read, and can download it.",
     )

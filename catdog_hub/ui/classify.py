@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from catdog_hub.errors import ImageError
-from catdog_hub.prediction import NEITHER, Prediction
+from catdog_hub.prediction import Prediction
 from catdog_hub.ui import markup
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
-from catdog_hub.ui.picker import FILE, examples, file_of, picture_input
+from catdog_hub.ui.picker import examples, picture_input
+from catdog_hub.ui.uploads import FILE, file_of
 
 _SHOWN_PIXELS = 800
 # Below this the answer is worded as a guess.
 _UNSURE = 0.75
+# Confidences no farther apart than this are about the same.
+_ABOUT = 0.02
 
 
 def build(ladder: Ladder) -> gr.Image:
@@ -79,27 +83,35 @@ def _verdict(answer: Answer, milliseconds: float, ladder: Ladder) -> str:
 
 
 def _confidence(prediction: Prediction) -> str:
-    if prediction.label == NEITHER:
+    if markup.is_turned_away(prediction):
         return ""
     return f'<span class="cd-verdict-confidence">{markup.percent(prediction.confidence)}</span>'
 
 
 def _reading(prediction: Prediction, ladder: Ladder) -> str:
     """Say in a sentence how to take the answer."""
-    if prediction.label == NEITHER:
+    if markup.is_turned_away(prediction):
         return (
-            f"This picture resembles nothing it was trained on (familiarity {prediction.familiarity or 0:.2f}; "
-            f"0.50 is needed). Had it to choose, it would say {prediction.top_class}."
+            f"This picture resembles nothing it was trained on. Had it to choose, it would say {prediction.top_class}."
         )
     if prediction.confidence < _UNSURE:
         return f"Not sure: it could also be {markup.a(prediction.runner_up)}."
-    calibration = ladder.release.metrics(prediction.stage).get("calibration")
-    if calibration and ladder.manifest.stage(prediction.stage).temperature != 1:
-        return (
-            f"Of 100 pictures with this confidence, about {100 * prediction.confidence:.0f} are right "
-            f"(checked on {markup.count(calibration['n'])} photos)."
-        )
+    if ladder.manifest.stage(prediction.stage).temperature != 1:
+        bins = (ladder.release.metrics(prediction.stage).get("calibration") or {}).get("bins", ())
+        if checked := _checked(prediction.confidence, bins):
+            return checked
     return f"{prediction.runner_up[:1].upper() + prediction.runner_up[1:]} is the next most likely."
+
+
+def _checked(confidence: float, bins: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many of the photos with about this confidence were right; empty where none came close."""
+    nearest = min(bins, key=lambda entry: abs(entry["confidence"] - confidence), default=None)
+    if nearest is None or abs(nearest["confidence"] - confidence) > _ABOUT:
+        return ""
+    return (
+        f"Of the {markup.count(nearest['n'])} checked photos on which it was about this sure, "
+        f"{markup.percent(nearest['accuracy'])} were right."
+    )
 
 
 def _invitation(labels: tuple[str, ...]) -> str:

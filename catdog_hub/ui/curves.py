@@ -99,9 +99,14 @@ def _comparison(chosen: Sequence[StageRecord], histories: Mapping[str, Any], man
         f'<section class="cd-card cd-comparison">{chart}<div><h3>How to read this</h3><p>In one epoch a stage sees every '
         "training photo once. The <strong>training</strong> accuracy counts how many of those it gets right; the "
         "<strong>validation</strong> accuracy counts photos it never learns from, and only that tells what it will do with "
-        "yours.</p><p>Where the two lines part, the stage has begun to learn its photos by heart: it is "
+        f"yours.</p>{_without(histories, manifest)}<p>Where the two lines part, the stage has begun to learn its photos by heart: it is "
         "<strong>overfitting</strong>. Loss also counts how sure it was when it was wrong, and rises first.</p></div></section>"
     )
+
+
+def _without(histories: Mapping[str, Any], manifest: Manifest) -> str:
+    titles = [stage.title for stage in manifest.stages if not histories[stage.name].get("accuracy")]
+    return f"<p>Not trained in epochs, hence without curves: {escape(markup.listed(titles))}.</p>" if titles else ""
 
 
 def _stage_card(stage: StageRecord, history: Mapping[str, Any], with_notebook: bool) -> str:

@@ -10,8 +10,9 @@ from gradio.components.api_component import Api
 from gradio_client.utils import python_type_to_json_schema
 
 from catdog_hub.errors import CatdogError, ImageError
+from catdog_hub.ui import markup
 from catdog_hub.ui.ladder import Answer, Ladder
-from catdog_hub.ui.picker import FILE, file_of
+from catdog_hub.ui.uploads import FILE, file_of
 
 
 class StageAnswer(TypedDict):
@@ -73,8 +74,25 @@ def build(ladder: Ladder) -> None:
         stage = gr.Dropdown(names, value=ladder.manifest.default_stage, label="stage")
         trigger, trigger_all = gr.Button("predict"), gr.Button("stages")
         one, every = _typed(StageAnswer, "answer"), _typed(list[StageAnswer], "answers")
-    trigger.click(predict, [image, stage], one, api_name="predict", **FILE)
-    trigger_all.click(stages, image, every, api_name="stages", **FILE)
+    question = f"whether it shows {markup.listed([markup.a(label) for label in ladder.labels], 'or')}, or none of them"
+    trigger.click(
+        predict,
+        [image, stage],
+        one,
+        api_name="predict",
+        api_description=f"Classify a picture: {question}. Returns the label, its confidence, the score of every class, "
+        "the stage that answered, the familiarity and the milliseconds it took.",
+        **FILE,
+    )
+    trigger_all.click(
+        stages,
+        image,
+        every,
+        api_name="stages",
+        api_description=f"Classify a picture with every stage in order, from the simplest to the best: {question}. "
+        f"Returns a list of {len(names)} answers.",
+        **FILE,
+    )
 
 
 def _typed(python_type: Any, label: str) -> Api:  # noqa: ANN401 - any type hint

@@ -16,7 +16,8 @@ from catdog_hub.ui import markup
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.charts import MARKERS, Line, line_chart
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
-from catdog_hub.ui.picker import FILE, examples, file_of, picture_input
+from catdog_hub.ui.picker import examples, picture_input
+from catdog_hub.ui.uploads import FILE, file_of
 
 SLIDERS = ("rotate", "crop", "blur", "darken", "shrink", "recompress", "grey")
 
@@ -121,8 +122,7 @@ def _row(before: Answer, after: Answer, labels: tuple[str, ...]) -> str:
     return (
         f'<li class="{markup.css_class_of(new.label, labels)}"><span class="cd-row-name">{escape(after.stage.title)}</span>'
         f'<span class="cd-row-answer"><strong>{escape(markup.verdict_words(new, labels))}</strong> '
-        f"{markup.percent(new.confidence)}<span class='cd-small'>{escape(was)}</span></span>"
-        f'<span class="cd-bar-track" aria-hidden="true"><span style="width:{100 * new.confidence:.1f}%"></span></span></li>'
+        f"{markup.certainty(new)}<span class='cd-small'>{escape(was)}</span></span>{markup.certainty_bar(new)}</li>"
     )
 
 
@@ -131,7 +131,8 @@ def _curve(name: str, photo: Image.Image, values: dict[str, float], ladder: Ladd
     corruption = CORRUPTIONS[name]
     low, high, _ = _limits(corruption)
     positions = [low + (high - low) * index / (_CURVE_POINTS - 1) for index in range(_CURVE_POINTS)]
-    target = ladder.answer(photo).prediction.top_class
+    answer = ladder.answer(photo).prediction
+    target = answer.top_class
     along = [ladder.answers(apply_all(photo, values | {name: position})) for position in positions]
     lines = [
         Line(
@@ -143,6 +144,12 @@ def _curve(name: str, photo: Image.Image, values: dict[str, float], ladder: Ladd
         )
         for index, stage in enumerate(ladder.manifest.stages)
     ]
+    turned_away = markup.is_turned_away(answer)
+    aside = (
+        f"The photo is {markup.verdict_words(answer, ladder.labels)}: “{target}” is what it resembles more. "
+        if turned_away
+        else ""
+    )
     lowest = markup.listed([f"{line.name} falls to {markup.percent(min(line.ys))}" for line in lines])
     chart = line_chart(
         lines,
@@ -157,7 +164,7 @@ def _curve(name: str, photo: Image.Image, values: dict[str, float], ladder: Ladd
         marked_x=values[name],
     )
     return (
-        f'<section class="cd-card">{chart}<p class="cd-small">The dotted line is where the slider stands. A line that stays '
+        f'<section class="cd-card">{chart}<p class="cd-small">{aside}The dotted line is where the slider stands. A line that stays '
         "high belongs to a stage that this change does not fool.</p></section>"
     )
 

@@ -19,6 +19,9 @@ Html: TypeAlias = str
 # The map has few cells (down to 5 x 5): this many pixels are enough, and the browser smooths the rest.
 _TINT_PIXELS = 200
 
+# Below this familiarity a picture is turned away (catdog_hub.prediction.Prediction.familiarity).
+FAMILIAR = 0.5
+
 
 def data_url(image: Image.Image, *, longest: int, quality: int = 82) -> str:
     """Return a picture as a `data:` URL, so that no file of it has to be kept on the server."""
@@ -41,7 +44,7 @@ def percent(value: float, digits: int = 0) -> str:
 
 def count(number: int) -> str:
     """Return a number with thousands set apart by thin spaces."""
-    return f"{number:,}".replace(",", "\u2009")
+    return f"{int(number):,}".replace(",", "\u2009")
 
 
 def short_count(number: int) -> str:
@@ -81,6 +84,29 @@ def verdict_words(prediction: Prediction, labels: Sequence[str]) -> str:
     return f"none of {listed(labels, 'or')}"
 
 
+def is_turned_away(prediction: Prediction) -> bool:
+    """Say whether the answer is none of the classes, so that their probabilities do not belong to it."""
+    return prediction.label not in prediction.scores
+
+
+def familiarity(prediction: Prediction) -> str:
+    """Return how much the picture resembles the training pictures, in words."""
+    return f"familiarity {prediction.familiarity or 0:.2f}"
+
+
+def certainty(prediction: Prediction, digits: int = 0) -> Html:
+    """Return the confidence; of a picture that was turned away, its familiarity."""
+    if is_turned_away(prediction):
+        return f'<span class="cd-small">{familiarity(prediction)}</span>'
+    return percent(prediction.confidence, digits)
+
+
+def certainty_bar(prediction: Prediction) -> Html:
+    """Return a bar as long as the confidence; an empty one for a picture that was turned away."""
+    bar = "" if is_turned_away(prediction) else f'<span style="width:{100 * prediction.confidence:.1f}%"></span>'
+    return f'<span class="cd-bar-track" aria-hidden="true">{bar}</span>'
+
+
 def label_badge(prediction: Prediction, labels: Sequence[str]) -> Html:
     """Return the answer as a coloured word."""
     words = verdict_words(prediction, labels)
@@ -88,7 +114,12 @@ def label_badge(prediction: Prediction, labels: Sequence[str]) -> Html:
 
 
 def score_bars(prediction: Prediction, labels: Sequence[str], digits: int = 0) -> Html:
-    """Return one bar per class, always in the order of the labels so that pictures can be compared."""
+    """Return one bar per class, always in the order of the labels so that pictures can be compared.
+
+    A picture that was turned away has its familiarity instead: the classes share a probability of which it has no part.
+    """
+    if is_turned_away(prediction):
+        return f'<p class="cd-small">{familiarity(prediction).capitalize()}; {FAMILIAR:.2f} is needed.</p>'
     rows = "".join(
         f'<div class="cd-bar {css_class_of(label, labels)}"><span class="cd-bar-name">{escape(label)}</span>'
         f'<span class="cd-bar-track" aria-hidden="true"><span style="width:{100 * prediction.scores[label]:.2f}%">'

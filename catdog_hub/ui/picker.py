@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from catdog_hub.errors import ImageError
 from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.ladder import read_photo
 from catdog_hub.ui.markup import data_url
 from catdog_hub.ui.samples import Sample, samples
-
-# For events that read a picture input. Gradio would open the file first, with an error of its own where that fails and
-# without EXIF handling; like this, `catdog_hub.images.load_rgb` is the only thing that opens pictures. (Overriding
-# `gr.Image.preprocess` in a subclass would do too, but makes Gradio write a .pyi file into the package.)
-FILE: dict[str, Any] = {"preprocess": False}
 
 _SEND_EXAMPLE = """
 element.addEventListener('click', event => {
@@ -43,19 +36,6 @@ def picture_input(name: str, *, height: int = 300) -> gr.Image:
         placeholder="Drop a photo here\n- or -\nclick to choose one",
         alt_text="The picture you chose",
     )
-
-
-def file_of(upload: Mapping[str, Any] | None) -> Path | None:
-    """Return the file behind what a picture input holds; `None` where it is empty.
-
-    Raises:
-        ImageError: A program sent something else than a file.
-    """
-    if upload is None:
-        return None
-    if not upload.get("path"):
-        raise ImageError("No file was uploaded. Send the picture as a file, not as a data: URL.")
-    return Path(upload["path"])
 
 
 def examples(target: gr.Image, *, heading: str = "Examples") -> None:

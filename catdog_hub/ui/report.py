@@ -183,8 +183,8 @@ def _stress(found: list[tuple[StageRecord, Any]], ordinal: Mapping[str, int]) ->
     return _section(
         "How it stands up to spoilt photos",
         f"{markup.count(found[0][1]['n'])} photos ({escape(found[0][1]['split'])}), changed in ways that happen to real photos, mildly "
-        "to strongly. Shown is the share still right, on average over all changes and below for each. The same changes are in "
-        "“Try to fool it”.",
+        "to strongly. Shown is the share still right, on average over all changes and below for each. Most of these "
+        "changes are in “Try to fool it”.",
         f'<div class="cd-intervals cd-overview">{overview}</div>{tables}',
     )
 
@@ -246,8 +246,8 @@ def _repeats(
     ]
     entries += [
         f"<li><strong>{escape(stage.title)}</strong> against {escape(titles.get(data['against'], data['against']))}: of "
-        f"{markup.count(data['n'])} photos it alone is right on {data['only_this_right']}, the other alone on "
-        f"{data['only_other_right']} ({_p_value(data['p_value'])}).</li>"
+        f"{markup.count(data['n'])} photos it alone is right on {markup.count(data['only_this_right'])}, the other alone on "
+        f"{markup.count(data['only_other_right'])} ({_p_value(data['p_value'])}).</li>"
         for stage, data in comparisons
     ]
     if not entries:
@@ -270,7 +270,8 @@ def _speed(stages: Sequence[StageRecord], metrics: Mapping[str, Metrics]) -> str
         found = metrics[stage.name]
         parts = [f"{markup.file_size(stage.files['model'].bytes)}"]
         if seconds := found.get("seconds"):
-            parts.append(f"trained in {_duration(seconds['training'])} ({seconds['epochs']} epochs)")
+            epochs = f" ({markup.count(seconds['epochs'])} epochs)" if seconds["epochs"] else ""
+            parts.append(f"trained in {_duration(seconds['training'])}{epochs}")
         entries.append(f"<li><strong>{escape(stage.title)}</strong>: {escape(', '.join(parts))}.</li>")
     return _section(
         "Size and speed",

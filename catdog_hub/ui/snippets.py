@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import gradio as gr
 
@@ -39,13 +40,16 @@ console.log(answer.label, answer.confidence, answer.scores);
 
 def build(demo: gr.Blocks, source: str | None, revision: str | None) -> None:
     """Add the code examples, folded away; `source` and `revision` are what `catdog_hub.load` needs."""
-    given = [] if source is None else [json.dumps(source)]
+    on_hub = source is not None and not _is_folder(source)
+    # Where a folder is on the server is nobody's business, and of no use elsewhere.
+    given = [] if source is None else [json.dumps(source if on_hub else "path/to/release")]
     given += [] if revision is None else [f"revision={json.dumps(revision)}"]
+    install = 'pip install ".[hub]"' if on_hub else "pip install ."
     package = _PACKAGE.format(source=", ".join(given))
     remote = [_PYTHON, CURL, _JAVASCRIPT]
     with gr.Accordion("The same in code", open=False, elem_id="snippets"), gr.Tabs():
         with gr.Tab("Python, on your machine"):
-            gr.Code(package, language="python", label="pip install catdog-hub", interactive=False, lines=4)
+            _code(package, "python", f"In a clone of the project: {install}")
         with gr.Tab("Python, this server"):
             python = _code(_PYTHON, "python", "pip install gradio_client")
         with gr.Tab("curl"):
@@ -57,6 +61,15 @@ def build(demo: gr.Blocks, source: str | None, revision: str | None) -> None:
         "(location.origin + location.pathname).replace(/\\/$/, '')))"
     )
     demo.load(None, None, [python, curl, javascript], js=fill_in, api_visibility="private")
+
+
+def public_name(source: str | None) -> str | None:
+    """Return what visitors may know of where a release comes from: a Hub repository, or a folder's last part."""
+    return Path(source).expanduser().resolve().name if source is not None and _is_folder(source) else source
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).expanduser().is_dir()
 
 
 def _code(text: str, language: str, label: str) -> gr.Code:

@@ -16,15 +16,8 @@ from catdog_hub.ui.blocks import QUIET, html_block
 from catdog_hub.ui.classify import evidence_slider
 from catdog_hub.ui.disagreements import search_in_background
 from catdog_hub.ui.ladder import Answer, Ladder, read_photo
-from catdog_hub.ui.picker import (
-    FILE,
-    example_buttons,
-    example_gallery,
-    examples,
-    file_of,
-    picture_input,
-    square_thumbnail,
-)
+from catdog_hub.ui.picker import example_buttons, example_gallery, examples, picture_input, square_thumbnail
+from catdog_hub.ui.uploads import FILE, file_of
 
 _SHOWN_PIXELS = 480
 _VARIANTS = 6
@@ -126,7 +119,7 @@ def _augmentation(photo: Image.Image) -> str:
     )
     return (
         '<section class="cd-card"><h3>What augmentation does to this photo</h3>'
-        "<p>In training, a stage with augmentation never meets the same picture twice: each time it is "
+        "<p>In training, a stage with augmentation seldom meets the same picture twice: each time it is "
         f"mirrored, turned upside down or neither, and rotated at random by up to {MAX_TURN * 360:.0f} degrees either way. The corners "
         f"are filled with the picture's own mirror image.</p>"
         f'<ul class="cd-variants">{pictures}</ul></section>'

@@ -10,8 +10,7 @@ import gradio as gr
 
 from catdog_hub.release import Manifest
 from catdog_hub.ui.colors import css_variables
-
-MAX_FILE_SIZE = "25mb"
+from catdog_hub.ui.uploads import MAX_ARCHIVE_BYTES
 
 # Nothing is fetched from a font server: neither the visitor's address nor the offline machine should have to care.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
@@ -30,10 +29,12 @@ def launch_options(manifest: Manifest) -> dict[str, Any]:
         # Through `head`, not `css`: Gradio prefixes every selector of the latter, variables on :root included.
         "head": f"<style>{style}</style>",
         "footer_links": ["api", "settings"],
-        "max_file_size": MAX_FILE_SIZE,
+        "max_file_size": MAX_ARCHIVE_BYTES,
         # Gradio would keep every picture and its result in the visitor's browser.
         "run_history": False,
         "ssr_mode": False,
+        # A session holds what its page shows, with its pictures; those of programs end only when newer ones push them out.
+        "state_session_capacity": 1000,
     }
 
 
