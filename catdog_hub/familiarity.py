@@ -2,9 +2,9 @@
 
 A classifier must choose among its classes, and its confidence says little about whether that choice makes sense. So a
 stage can carry a small model of what its training pictures look like: directions that matter in the space of its
-pooled backbone features, and prototypes along them. A picture's score is the cosine-like similarity to the nearest
-prototype, in the spirit of nearest-neighbour detection (Sun et al. 2022, https://arxiv.org/abs/2204.06507) at a
-hundredth of its size. Labels play no part, so any number of classes will do.
+pooled backbone features, and prototypes: where training photos lie along them. A picture's score is the cosine-like
+similarity to the nearest prototype. That is nearest-neighbour detection (Sun et al. 2022,
+https://arxiv.org/abs/2204.06507) in a small part of the space. Labels play no part, so any number of classes will do.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Familiarity:
     def to_bytes(self) -> bytes:
         """Return the content of the file that ships: an `.npz` with float16 arrays."""
         stream = io.BytesIO()
-        np.savez(
+        np.savez_compressed(
             stream,
             projection=self.projection.astype(np.float16),
             prototypes=self.prototypes.astype(np.float16),

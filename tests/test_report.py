@@ -76,7 +76,7 @@ def test_pictures_that_are_new_to_a_release_do_not_update_it(tiny_run, tmp_path,
 
     release = shutil.copytree(tiny_run / "release", tmp_path / "release")
     before = (release / "release.json").read_bytes()
-    new = write_dataset(tmp_path / "new", 3, ("blue", "green", "red"))
+    new = write_dataset(tmp_path / "new", 12, ("blue", "green", "red"))
     (new / "red" / "other.png").write_bytes((new / "blue" / "blue-0.png").read_bytes() + b"other")
     options = ["--stages", "baseline", "--stress", "0", "--output", str(tmp_path / "report"), "--update"]
     assert evaluate.main(["--release", str(release), "--data", str(new), *options]) == 2

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,7 @@ def update_release(release: Release, stages: dict[str, dict[str, Any]]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = parse_arguments(argv)
+    warnings.filterwarnings("ignore", module="PIL")  # remarks on odd metadata; the pixels are what counts
     try:
         result = run(arguments)
     except CatdogError as error:
