@@ -50,7 +50,11 @@ def _ladder(stages: Sequence[StageRecord], metrics: Mapping[str, Metrics]) -> st
     for index, stage in enumerate(stages):
         found = metrics[stage.name]
         bars = "".join(
-            _interval(found[split]["accuracy"], split, index) for split in ("validation", "test") if split in found
+            _interval(found[split][figure], name, index)
+            for figure, words in (("accuracy", ""), ("label_accuracy", "“neither” counted"))
+            for split in ("validation", "test")
+            for name in [f"{split}, {words}" if words else split]
+            if figure in found.get(split, {})
         )
         notebook = (found.get("notebook") or {}).get("validation", {}).get("accuracy")
         if notebook:
@@ -65,9 +69,16 @@ def _ladder(stages: Sequence[StageRecord], metrics: Mapping[str, Metrics]) -> st
     return _section(
         "What each stage gets right",
         f"The dot is the share of {on} that a stage gets right. The bar is its 95 % interval: of bars "
-        "made like this from other photos of the same kind, 19 in 20 hold the true share. Stages whose bars are far apart really differ.",
+        "made like this from other photos of the same kind, 19 in 20 hold the true share. Stages whose bars are far apart really "
+        f"differ. What counts is the most likely class{_counted(metrics)}.",
         f'<ol class="cd-ladder">{"".join(rows)}</ol>',
     )
+
+
+def _counted(metrics: Mapping[str, Metrics]) -> str:
+    if not any("label_accuracy" in figures["validation"] for figures in metrics.values()):
+        return ""
+    return "; where it says so, the answer “neither” counts as a mistake"
 
 
 def _interval(figure: Mapping[str, float], name: str, stage_index: int | None) -> str:
