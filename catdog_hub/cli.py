@@ -98,7 +98,7 @@ def _app(words: list[str]) -> int:
     try:
         from catdog_hub import ui
     except ImportError as error:
-        raise MissingDependencyError('The app needs Gradio: pip install "catdog-hub[app]".') from error
+        raise MissingDependencyError("The app needs Gradio: pip install gradio") from error
     return ui.main(words)
 
 

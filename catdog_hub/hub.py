@@ -108,7 +108,7 @@ class _Download:
             from huggingface_hub.errors import HTTPError
         except ImportError as error:
             raise MissingDependencyError(
-                f'Loading {self.repo_id!r} from the Hub needs the Hub client: pip install "catdog-hub[hub]".'
+                f"Loading {self.repo_id!r} from the Hub needs the Hub client: pip install huggingface-hub"
             ) from error
         try:
             return Path(

@@ -32,5 +32,5 @@ def build(release: Release, source: str | None = None, revision: str | None = No
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise MissingDependencyError('The app needs Gradio: pip install "catdog-hub[app]".') from error
+        raise MissingDependencyError("The app needs Gradio: pip install gradio") from error
     return build_app(release, source, revision)
