@@ -10,6 +10,7 @@ https://arxiv.org/abs/2204.06507) in a small part of the space. Labels play no p
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,5 +78,5 @@ class Familiarity:
                     threshold=float(arrays["threshold"]),
                     scale=float(arrays["scale"]),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ReleaseError(f"The familiarity file of the release cannot be read: {error}.") from error
