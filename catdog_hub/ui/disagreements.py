@@ -54,7 +54,7 @@ def search_in_background(ladder: Ladder) -> Future[list[Disagreement]]:
 def find(ladder: Ladder) -> list[Disagreement]:
     """Return the most telling pictures among the shippable photos and their changes, best first."""
     default = ladder.manifest.stage_names.index(ladder.manifest.default_stage)
-    chosen = []
+    chosen: list[tuple[int, bool, Disagreement]] = []
     for sample in samples():
         photo = read_photo(sample.path, _PIXELS)
         found = []
@@ -67,5 +67,8 @@ def find(ladder: Ladder) -> list[Disagreement]:
                 title = f"{sample.title}, {words}" if words else sample.title
                 found.append(Disagreement(title, picture, dissent))
         # The sort is stable: among equals, the less changed picture comes first.
-        chosen += sorted(found, key=lambda item: -item.dissent)[:_PER_PHOTO]
-    return sorted(chosen, key=lambda item: -item.dissent)[:_AT_MOST]
+        found.sort(key=lambda item: -item.dissent)
+        chosen += [(rank, sample.label not in ladder.labels, item) for rank, item in enumerate(found[:_PER_PHOTO])]
+    # Every photo once before one comes twice, and those of a class before those on which most stages can only be wrong.
+    chosen.sort(key=lambda entry: (entry[0], entry[1], -entry[2].dissent))
+    return [item for _, _, item in chosen[:_AT_MOST]]
