@@ -60,7 +60,7 @@ def python(code: str, *words: str) -> Callable[[], object]:
 
 def start_up(rounds: int) -> None:
     """New process to first answer, against a process that only imports what prediction stands on."""
-    photo = str(SAMPLES / "dog_german_shepherd.webp")
+    photo = str(SAMPLES / "neither_china.jpg")
     predict = "import sys, catdog_hub; print(catdog_hub.load({}).predict(sys.argv[1]))"
     sides = {
         "import catdog_hub, load, predict": python(predict.format(""), photo),

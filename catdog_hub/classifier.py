@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from threading import Lock
 from typing import Literal, overload
@@ -127,6 +126,8 @@ class Classifier:
                 return error
 
         # Decoding and inference both release the interpreter lock, so that threads really run side by side.
+        from concurrent.futures import ThreadPoolExecutor  # takes a while to import, and one picture needs none
+
         with ThreadPoolExecutor(available_cpus()) as pool:
             return list(pool.map(attempt, sources))
 
