@@ -42,7 +42,7 @@ train_dataset = train_dataset.prefetch(buffer_size=AUTOTUNE)
 
 def preprocessor() -> keras.Model:
     i = keras.Input(shape=(160, 160, 3))
-    return keras.Model(inputs=[i], outputs=[keras.applications.mobilenet_v2.preprocess_input(i)])
+    return keras.Model(inputs=i, outputs=keras.applications.mobilenet_v2.preprocess_input(i))
 
 
 def base_model_layer() -> keras.Model:
@@ -50,7 +50,7 @@ def base_model_layer() -> keras.Model:
     base_model.load_weights(arguments.base_weights)
     base_model.trainable = False
     i = keras.Input(shape=(160, 160, 3))
-    return keras.Model(inputs=[i], outputs=[base_model(i, training=False)])
+    return keras.Model(inputs=i, outputs=base_model(i, training=False))
 
 
 def build(stage: str) -> keras.Sequential:
