@@ -467,9 +467,7 @@ def _limits(facts: Facts) -> Iterator[str]:
             "names too, often with confidence."
         )
     else:
-        missed = max(
-            facts.metrics[default.name]["neither"]["turned_away"].values(), key=lambda share: 1 - share["value"]
-        )
+        missed = min(facts.metrics[default.name]["neither"]["turned_away"].values(), key=lambda share: share["value"])
         yield (
             f'It can answer "neither", but not reliably: of the kind of picture it finds hardest to turn away it lets '
             f"{1 - missed['value']:.1%} through (n = {missed['n']})."

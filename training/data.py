@@ -62,7 +62,6 @@ class Pictures:
         pixels: `uint8` of shape (n, height, width, 3).
         splits: Split name to sorted picture indices.
         digests: Name to SHA-256 of each picture that could be read.
-        fingerprint: SHA-256 over every picture's name and content.
         problems: Files that were skipped or are odd.
         near_duplicates: Look-alikes in different splits.
         is_notebook_dataset: Whether these are exactly the notebook's 3,000 files.
@@ -74,10 +73,14 @@ class Pictures:
     pixels: np.ndarray
     splits: dict[str, np.ndarray]
     digests: dict[str, str]
-    fingerprint: str
     problems: list[Problem] = field(default_factory=list)
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     is_notebook_dataset: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every picture's name and content."""
+        return fingerprint(self.digests)
 
     def split_names(self, split: str) -> list[str]:
         """Names of a split's pictures, sorted."""
@@ -145,7 +148,6 @@ def decode(catalogue: Catalogue, size: tuple[int, int], resample: str, cache_fil
         pixels=pixels,
         splits=splits,
         digests=digests,
-        fingerprint=fingerprint(digests),
         problems=problems,
         near_duplicates=find_near_duplicates(catalogue.names, hashes, splits),
         is_notebook_dataset=digests == notebook_digests(),

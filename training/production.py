@@ -75,25 +75,15 @@ def fit_production(
         Temperature (fitted on validation pictures, as they are and mildly corrupted), familiarity, and the seconds
         that all of it took, those of an earlier run that was killed included.
     """
-    assert recipe.frozen_variants is not None and recipe.penalty is not None
+    assert recipe.penalty is not None
     trunk, _ = fitting.split_at_backbone(model)
     extractor = Extractor(trunk, recipe, catalogue, folder / "features")
 
     train = pictures.splits["train"]
-    variants = [extractor("train", train, as_it_is), extractor("train-mirrored", train, mirrored)]
-    variants += [
-        extractor(f"train-{seed}-{number}", train, spoiled(f"{seed}-{number}"))
-        for number in range(recipe.frozen_variants)
-    ]
+    variants = extractor.training_variants(train, seed)
     validation = pictures.splits["validation"]
     clean = extractor("validation", validation, as_it_is)
-    mild, medium = (
-        [
-            extractor(f"validation-{corruption.name}-{level}", validation, corrupted(corruption.name, level))
-            for corruption in CORRUPTIONS.values()
-        ]
-        for level in (0, 1)
-    )
+    mild, medium = (extractor.under_corruptions(validation, level) for level in (0, 1))
 
     started = time.perf_counter()
     head = fit_head(variants[:UNSPOILED], variants, pictures.labels[train], recipe.penalty)
@@ -221,6 +211,17 @@ class Extractor:
         with np.load(file, allow_pickle=False) as stored:
             self.seconds += float(stored["seconds"])
             return stored["features"]
+
+    def training_variants(self, indices: np.ndarray, seed: int) -> list[np.ndarray]:
+        """Return the features of training pictures as they are, mirrored, and in the recipe's spoiled variants."""
+        assert self.recipe.frozen_variants is not None
+        unspoiled = [self("train", indices, as_it_is), self("train-mirrored", indices, mirrored)]
+        names = [f"{seed}-{number}" for number in range(self.recipe.frozen_variants)]
+        return [*unspoiled, *(self(f"train-{name}", indices, spoiled(name)) for name in names)]
+
+    def under_corruptions(self, indices: np.ndarray, level: int) -> list[np.ndarray]:
+        """Return the features of validation pictures under every corruption, at one severity of the stress table."""
+        return [self(f"validation-{name}-{level}", indices, corrupted(name, level)) for name in CORRUPTIONS]
 
     def _batches(self, name: str, indices: np.ndarray, change: Change) -> Iterator[np.ndarray]:
         height, width = self.recipe.input_size

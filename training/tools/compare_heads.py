@@ -10,7 +10,6 @@ corruption of the stress table. Test pictures are not looked at.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import sys
@@ -23,7 +22,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from catdog_hub.corruptions import CORRUPTIONS
 from catdog_hub.release import Release
 from training import evaluation, fitting, production
 from training.recipes import PRODUCTION
@@ -50,17 +48,9 @@ def main() -> None:
     work = arguments.run / "work" / PRODUCTION.name
     trunk, _ = fitting.split_at_backbone(keras.saving.load_model(work / "model.keras"))
     extractor = production.Extractor(trunk, PRODUCTION, catalogue, work / "features")
-    assert PRODUCTION.frozen_variants is not None
-    variants = [extractor("train", train, production.as_it_is), extractor("train-mirrored", train, production.mirrored)]
-    variants += [
-        extractor(f"train-{seed}-{number}", train, production.spoiled(f"{seed}-{number}"))
-        for number in range(PRODUCTION.frozen_variants)
-    ]
+    variants = extractor.training_variants(train, seed)
     clean = extractor("validation", validation, production.as_it_is)
-    corrupted = [
-        extractor(f"validation-{name}-{level}", validation, production.corrupted(name, level))
-        for name, level in itertools.product(CORRUPTIONS, range(3))
-    ]
+    corrupted = [features for level in range(3) for features in extractor.under_corruptions(validation, level)]
 
     print(f"| head | penalty | as they are | log loss | under {len(corrupted)} corruptions | log loss |")
     print("| --- | --- | --- | --- | --- | --- |")
